@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * libvattn - verified sparse attention for decoding over a long KV cache.
+ *
+ * Mental model, in the order in which a program meets it:
+ *
+ *   plan    what shall be computed: shapes, method, (eps, delta), scope.  Immutable, shared by all threads.
+ *   index   a small transform code of the keys of ONE layer (all KV heads), built from the cache and the
+ *           second moment of the queries.  Kept up to date by the owner of the cache.
+ *   state   the controller of one layer: what earlier steps taught about variances.  Plain memory, copyable.
+ *   call    one query token of one layer.  Lives in scratch memory of the caller and is driven as a small
+ *           state machine (vattn_call_next / vattn_call_task), so that any number of threads can work on it.
+ *
+ * The promise of a sparse call, per query head h (scope "head"), for fixed q, K, V, over the sampler's draws alone:
+ *
+ *     Pr( head h is answered from a sample  AND  ||out_h - o_h||_2 > eps * ||o_h||_2 )  <=  delta
+ *     o_h = sum_i p_i v_i,   p = softmax(scale * <q_h, k_i>),   i over the visible keys
+ *
+ * up to f32 rounding.  A head whose promise cannot be kept is computed exactly.  docs/statistics.md has the rule.
+ *
+ * Conventions: shapes are written slowest index first; strides are in bytes; nothing here prints, exits, locks or
+ * starts threads; only *_create and vattn_index_calibrate allocate.  Query head h reads KV head h / (n_heads / n_kv_heads).
+ */
+#ifndef VATTN_H
+#define VATTN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define VATTN_VERSION_MAJOR 0
+#define VATTN_VERSION_MINOR 1
+#define VATTN_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define VATTN_API __attribute__((visibility("default")))
+#else
+#define VATTN_API
+#endif
+
+/* 0: the promise was kept.  > 0: the output is valid, read the certificate.  < 0: nothing useful was done. */
+enum vattn_status {
+    VATTN_STATUS_OK = 0,
+    VATTN_STATUS_UNCERTIFIED = 1,       /* a head was answered, but its promise is not shown */
+    VATTN_STATUS_INVALID_ARGUMENT = -1, /* shapes, strides, ranges or pointers do not fit together */
+    VATTN_STATUS_UNSUPPORTED = -2,      /* well formed, but not implemented (quantised rows, ALiBi, soft-cap, sinks) */
+    VATTN_STATUS_NO_MEMORY = -3,        /* an allocation failed, or the scratch handed over is too small */
+    VATTN_STATUS_NOT_FINITE = -4,       /* a query, key or statistic is NaN or infinite */
+    VATTN_STATUS_NOT_CALIBRATED = -5    /* the index has no code yet: call vattn_index_calibrate first */
+};
+
+/* Element types of K and V rows.  Only F32 and F16 are implemented; the others are refused with UNSUPPORTED. */
+enum vattn_type { VATTN_TYPE_F32 = 0, VATTN_TYPE_F16 = 1, VATTN_TYPE_BF16 = 2, VATTN_TYPE_Q8_0 = 3 };
+
+enum vattn_method {
+    VATTN_METHOD_EXACT = 0,  /* dense attention */
+    VATTN_METHOD_SPARSE = 1, /* ours: index, Poisson sample, certificate on the output */
+    VATTN_METHOD_PAPER_D = 2 /* the paper's: top-k by exact scores + uniform sample, denominator controlled */
+};
+
+/* What (eps, delta) is promised about: each head of a call; all heads of a call together; or every head of every
+ * layer of a decode step together (union bound over n_heads * n_layers). */
+enum vattn_scope { VATTN_SCOPE_HEAD = 0, VATTN_SCOPE_LAYER = 1, VATTN_SCOPE_TOKEN = 2 };
+
+/* How one head of one call was answered. */
+enum vattn_answer {
+    VATTN_ANSWER_EXACT = 0,      /* all visible rows were used */
+    VATTN_ANSWER_CERTIFIED = 1,  /* from a sample that passed the certificate */
+    VATTN_ANSWER_UNCERTIFIED = 2 /* finite output, promise not shown (methods that do not fall back) */
+};
+
+VATTN_API const char * vattn_version(void);
+VATTN_API const char * vattn_status_name(enum vattn_status status);
+VATTN_API const char * vattn_method_name(enum vattn_method method);
+VATTN_API const char * vattn_scope_name(enum vattn_scope scope);
+
+/* Parse "exact", "sparse", "paper-d" / "head", "layer", "token".  False and *out untouched on an unknown name. */
+VATTN_API bool vattn_method_parse(const char * name, enum vattn_method * out);
+VATTN_API bool vattn_scope_parse(const char * name, enum vattn_scope * out);
+
+/* ------------------------------------------------------------------------------------------------------------ plan */
+
+/* Zero means default wherever a default is given.  Set struct_size = sizeof(struct vattn_options). */
+struct vattn_options {
+    size_t struct_size;
+    int32_t n_heads;      /* query heads */
+    int32_t n_kv_heads;   /* must divide n_heads */
+    int32_t head_dim;     /* 1..576: length of a q and k row */
+    int32_t v_dim;        /* 1..576: length of a v row; 0 = head_dim */
+    enum vattn_type k_type, v_type;
+    float scale;          /* multiplies <q, k>; 0 = 1/sqrt(head_dim) */
+    float logit_softcap;  /* must be 0 today */
+    float max_alibi_bias; /* must be 0 today */
+    bool has_sink_logits; /* must be false today */
+    int64_t max_keys;     /* largest n_keys of any call, up to 2^31 - 1 */
+    int32_t n_layers;     /* calls per decode step, for scope token; 0 = 1 */
+
+    enum vattn_method method;
+    enum vattn_scope scope;
+    double eps;           /* relative error, 0 < eps < 1; default 0.05 */
+    double delta;         /* probability of missing it, 0 < delta <= 0.5; default 0.05 */
+    uint64_t seed;
+
+    int32_t sink;         /* first visible rows that are always read; default 4, -1 = none */
+    int32_t window;       /* last visible rows (by row number) that are always read; default 32, -1 = none */
+    int32_t min_keys;     /* sparse calls with fewer visible keys are answered exactly; default 1024, -1 = never */
+    double max_rows;      /* a KV head that would read more than this share of its rows is exact; default 0.5 */
+    int32_t max_looks;    /* looks of the certificate before falling back; default 7 */
+    double code_bits;     /* index bits per key dimension; default 2 */
+    double escape;        /* share of keys whose code is not trusted; default 0.02 */
+
+    double paper_topk;    /* paper-d: share of rows (<= 1) or number of rows (> 1) in the top-k; default 0.05 */
+    double paper_base;    /* paper-d: base sample, likewise; default 0.01 */
+
+    uint32_t disabled_tiers; /* kernel tiers to leave out, see vattn_tiers_parse */
+};
+
+struct vattn_plan;
+
+/*
+ * vattn_plan_create() - check the options once and keep everything derived from them.
+ * The plan copies *options.  One plan serves all layers of one shape and any number of threads.
+ * Errors: INVALID_ARGUMENT, UNSUPPORTED, NO_MEMORY; *plan is NULL then, and if reason is not NULL it points to a
+ * static sentence that names the field.
+ */
+VATTN_API enum vattn_status vattn_plan_create(const struct vattn_options * options, struct vattn_plan ** plan,
+                                              const char ** reason);
+VATTN_API void vattn_plan_free(struct vattn_plan * plan);
+
+/* The options with every default filled in. */
+VATTN_API const struct vattn_options * vattn_plan_options(const struct vattn_plan * plan);
+
+/* Kernel tiers: parse a list such as "avx512,avx2,neon" into the mask disabled_tiers (false on an unknown name), and
+ * the name of the tier that a plan uses. */
+VATTN_API bool vattn_tiers_parse(const char * list, uint32_t * mask);
+VATTN_API const char * vattn_plan_tier(const struct vattn_plan * plan);
+
+/* --------------------------------------------------------------------------------------------------------- KV view */
+
+/*
+ * Rows of one layer's cache, not copied.  Row r of KV head g starts at k + g * k_head_stride + r * k_row_stride; the
+ * elements of a row are contiguous.  Only rows [0, n_keys) with their bit set in `visible` take part.
+ *   visible  bit (r & 63) of word r >> 6, ceil(n_keys / 64) words; NULL = all rows
+ */
+struct vattn_kv {
+    const void * k;
+    const void * v;
+    size_t k_row_stride, k_head_stride;
+    size_t v_row_stride, v_head_stride;
+    int64_t n_keys;
+    const uint64_t * visible;
+};
+
+/* ----------------------------------------------------------------------------------------------------------- index */
+
+struct vattn_index;
+
+/* Bytes that an index for `capacity` rows occupies once calibrated: codes, tables, lists, coverage, everything. */
+VATTN_API size_t vattn_index_bytes(const struct vattn_plan * plan, int64_t capacity);
+
+/* An empty, uncalibrated index of one layer; it keeps a pointer to the plan. */
+VATTN_API enum vattn_status vattn_index_create(const struct vattn_plan * plan, int64_t capacity,
+                                               struct vattn_index ** index);
+VATTN_API void vattn_index_free(struct vattn_index * index);
+
+/*
+ * vattn_index_calibrate() - choose the transform code from keys and queries; forgets all encoded rows.
+ *
+ * Basis = eigenvectors of S^1/2 Cov(K) S^1/2 with S = E[q q'] + 0.3 tr/d I, bits by reverse water-filling.
+ *   kv               its visible rows are sampled for mean and covariance (at least 64 of them)
+ *   q_second_moment  [n_kv_heads][head_dim][head_dim] mean of q q' (q not multiplied by scale); NULL = identity
+ * Allocates while it runs.  Errors: NOT_FINITE, NO_MEMORY, INVALID_ARGUMENT; the index is uncalibrated then.
+ */
+VATTN_API enum vattn_status vattn_index_calibrate(struct vattn_index * index, const struct vattn_kv * kv,
+                                                  const float * q_second_moment);
+VATTN_API bool vattn_index_calibrated(const struct vattn_index * index);
+
+/*
+ * vattn_index_encode() - (re)encode rows [begin, end) of all KV heads from the live cache, append and overwrite alike.
+ * Threads may encode disjoint ranges at once if every range begins and ends at a multiple of 64 rows (or at the end);
+ * nobody may run a call on the index meanwhile.  Rows that hold NaN or infinities stay uncovered.
+ */
+VATTN_API enum vattn_status vattn_index_encode(struct vattn_index * index, const struct vattn_kv * kv, int64_t begin,
+                                               int64_t end);
+
+/* Forget rows [begin, end): they are read exactly by every call until they are encoded again. */
+VATTN_API void vattn_index_forget(struct vattn_index * index, int64_t begin, int64_t end);
+
+/* Rows covered by codes in [begin, end). */
+VATTN_API int64_t vattn_index_covered(const struct vattn_index * index, int64_t begin, int64_t end);
+
+/* True if the codes of `row` are what encoding the live row would give, for all KV heads (false if not covered). */
+VATTN_API bool vattn_index_row_current(const struct vattn_index * index, const struct vattn_kv * kv, int64_t row);
+
+/* Check every invariant; kv may be NULL, else all covered rows are compared with it.  False and a static sentence. */
+VATTN_API bool vattn_index_validate(const struct vattn_index * index, const struct vattn_kv * kv, const char ** reason);
+
+/* ----------------------------------------------------------------------------------------------------------- state */
+
+struct vattn_state;
+
+VATTN_API size_t vattn_state_bytes(const struct vattn_plan * plan);
+VATTN_API struct vattn_state * vattn_state_init(const struct vattn_plan * plan, void * memory);
+
+/* ------------------------------------------------------------------------------------------------------------ call */
+
+/* What one head of one call is entitled to claim. */
+struct vattn_certificate {
+    enum vattn_answer answer;
+    int32_t rounds;        /* looks taken by the KV head (1 = first sample was enough; 0 = exact from the start) */
+    int64_t n_keys;        /* visible keys */
+    int64_t rows_kv;       /* distinct rows of the KV head whose K and V were read in full, for whatever reason */
+    int64_t rows_k;        /* rows of which only K was read in full */
+    int64_t bytes;         /* everything read for the KV head in this call: K, V, codes, side tables */
+    float error;           /* estimated relative standard error of the output, 0 where exact */
+    float bound;           /* claimed bound on ||out - o|| / ||o||: eps-type bound reached; 1e-5 exact, inf uncertified */
+};
+
+struct vattn_input {
+    const struct vattn_kv * kv;
+    const struct vattn_index * index; /* NULL for methods without an index; a sparse call without one is exact */
+    struct vattn_state * state;       /* NULL = cold controller, nothing learned; else read and updated */
+    const float * q;                  /* [n_heads][head_dim], RoPE applied, not multiplied by scale */
+    size_t q_head_stride;             /* bytes; 0 = contiguous */
+    float * out;                      /* [n_heads][v_dim] */
+    size_t out_head_stride;           /* bytes; 0 = contiguous */
+    struct vattn_certificate * cert;  /* [n_heads] or NULL */
+    uint64_t nonce;                   /* never the same twice for one (seed, layer): sequence and step counter */
+    int32_t layer;                    /* 0..16383 */
+};
+
+struct vattn_call;
+
+/* Scratch that any call of this plan needs, 64-byte aligned; one buffer per concurrent call. */
+VATTN_API size_t vattn_call_bytes(const struct vattn_plan * plan);
+
+/*
+ * vattn_call_begin() - start one call in scratch memory; *input and what it points to must stay until the end.
+ *
+ * The call is a sequence of phases of independent tasks.  Threads drive it like this (a barrier after each phase):
+ *
+ *     while ((n = vattn_call_next(call)) > 0)     one thread
+ *         for t in 0..n-1: vattn_call_task(call, t)   any threads, any order
+ *     status = vattn_call_end(call)
+ *
+ * Results are bit-identical for any number of threads on one kernel tier.
+ */
+VATTN_API enum vattn_status vattn_call_begin(const struct vattn_plan * plan, const struct vattn_input * input,
+                                             void * work, size_t work_bytes, struct vattn_call ** call);
+VATTN_API int32_t vattn_call_next(struct vattn_call * call);
+VATTN_API void vattn_call_task(struct vattn_call * call, int32_t task);
+VATTN_API enum vattn_status vattn_call_end(struct vattn_call * call);
+
+/* The whole call on the calling thread. */
+VATTN_API enum vattn_status vattn_attend(const struct vattn_plan * plan, const struct vattn_input * input, void * work,
+                                         size_t work_bytes);
+
+/* ------------------------------------------------------------------------------------------------ partial results */
+
+/*
+ * Exact attention over a range of rows as a partial result that merges: shards, machines, CPU + GPU.
+ * Layout of one head: float m (max score, log2 units), float d (sum of exp2(s - m)), float n[v_dim] (sum of
+ * exp2(s - m) v).  The empty range is m = -inf, d = 0, n = 0.
+ */
+VATTN_API size_t vattn_partial_bytes(const struct vattn_plan * plan); /* all heads of a layer */
+VATTN_API enum vattn_status vattn_partial_attend(const struct vattn_plan * plan, const struct vattn_kv * kv,
+                                                 const float * q, int64_t begin, int64_t end, void * work,
+                                                 size_t work_bytes, float * partial);
+VATTN_API void vattn_partial_merge(const struct vattn_plan * plan, float * into, const float * from);
+VATTN_API void vattn_partial_finish(const struct vattn_plan * plan, const float * partial, float * out,
+                                    size_t out_head_stride);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The contract of the kernels: one const table of function pointers per tier, chosen once by the plan.
+ *
+ * Every entry has a slow twin in ref/ (double precision, written to be read) and a portable one in generic/.
+ * A tier fills all entries; where it has nothing better it points to the generic function.
+ * Kernels neither allocate nor check arguments (assert only).  All loads may be unaligned.
+ * Sums are taken in an order that depends on the arguments alone, never on threads.
+ *
+ * Scores are in log2 units everywhere: the caller multiplies q by scale * log2(e), so weights are exp2(s - m).
+ */
+#ifndef VATTN_KERNELS_H
+#define VATTN_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* n rows of K or V of one KV head: row j is at base + stride * (index ? index[j] : j). */
+struct vattn_rows {
+    const void * base;
+    size_t stride; /* bytes */
+    const int32_t * index;
+    int32_t n;
+};
+
+#define VATTN_BLOCK    16 /* tokens in a block of codes */
+#define VATTN_MAX_DIM  576
+#define VATTN_BUCKETS  32 /* of the variance sketch */
+#define VATTN_PROB_ONE (1 << 24)
+
+/*
+ * Codes of one block of 16 tokens, coordinate-major, in chunks of 64 bytes; byte t * 4 + j belongs to token t:
+ *   n8 / 4 chunks    coordinate 4c + j, 8 bits
+ *   n4 / 8 chunks    low nibble: coordinate n8 + 8c + j, high nibble: coordinate n8 + 8c + 4 + j
+ *   n2 / 16 chunks   bits 2b, 2b + 1: coordinate n8 + n4 + 16c + 4b + j, b = 0..3
+ * n8 is a multiple of 4, n4 of 8, n2 of 16.  Codes are unsigned.
+ */
+struct vattn_code_layout {
+    int32_t n8, n4, n2;
+};
+
+static inline int32_t vattn_layout_coords(struct vattn_code_layout l) {
+    return l.n8 + l.n4 + l.n2;
+}
+
+static inline size_t vattn_layout_token_bytes(struct vattn_code_layout l) {
+    return (size_t)(l.n8 + l.n4 / 2 + l.n2 / 4);
+}
+
+/* A query head against the codes: score = offset + scale8 * S8 + scale4 * S4 + scale2 * S2, where Sx is the integer
+ * sum of weight * code over the coordinates of class x.  weight is int8 in [-127, 127], in coordinate order.
+ * Products are rounded and added to offset in the order 8, 4, 2 (no fused multiply-add), so all tiers agree. */
+struct vattn_query_code {
+    const int8_t * weight;
+    float offset, scale8, scale4, scale2;
+};
+
+/* Philox4x32-10 with key = seed and counter = (token / 4, nonce lo, nonce hi, stream); token t takes word t & 3. */
+struct vattn_random_key {
+    uint32_t seed[2];
+    uint32_t nonce[2];
+    uint32_t stream; /* domain, layer, KV head: see base/random.h */
+};
+
+struct vattn_kernels {
+    const char * name;
+
+    /* out[g * ld + j] = sum_d q[g * dim + d] * row_j[d],  g < n_heads, j < rows->n.  Accumulates in f32.
+     * n_heads may be anything from 1 to some hundreds (encoding uses this kernel with the rows of the basis as q). */
+    void (*score_f16)(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim, float * out,
+                      ptrdiff_t ld);
+    void (*score_f32)(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim, float * out,
+                      ptrdiff_t ld);
+
+    /* acc[g * dim + d] += sum_j weight[g * ld + j] * row_j[d] */
+    void (*accumulate_f16)(const struct vattn_rows * rows, const float * weight, ptrdiff_t ld, int32_t n_heads,
+                           int32_t dim, float * acc);
+    void (*accumulate_f32)(const struct vattn_rows * rows, const float * weight, ptrdiff_t ld, int32_t n_heads,
+                           int32_t dim, float * acc);
+
+    /* dist2[g * ld + j] = sum_d (row_j[d] - center[g * dim + d])^2   and
+     * bucket[(g * 32 + ((first + j) & 31)) * dim + d] += root[g * ld + j] * (row_j[d] - center[g * dim + d]) */
+    void (*deviation_f16)(const struct vattn_rows * rows, const float * center, const float * root, ptrdiff_t ld,
+                          int32_t n_heads, int32_t dim, int32_t first, float * dist2, float * bucket);
+    void (*deviation_f32)(const struct vattn_rows * rows, const float * center, const float * root, ptrdiff_t ld,
+                          int32_t n_heads, int32_t dim, int32_t first, float * dist2, float * bucket);
+
+    /* max_j x[j]; -inf for n = 0 */
+    float (*max)(const float * x, int32_t n);
+
+    /* x[j] = exp2(x[j] - m), returns their sum.  -inf gives 0; relative error of each value below 2e-7 plus the
+     * rounding of x[j] - m; results below 2^-126 may be 0. */
+    float (*exp2_sum)(float * x, int32_t n, float m);
+
+    /* Proxy scores of all tokens of n_blocks blocks: out[g * ld + t], t < 16 * n_blocks.  Integer sums are exact. */
+    void (*scan)(const uint8_t * codes, int32_t n_blocks, struct vattn_code_layout layout,
+                 const struct vattn_query_code * query, int32_t n_heads, float * out, ptrdiff_t ld);
+
+    /*
+     * Poisson sampling of the tokens first + t, t < 16 * n_blocks (first is a multiple of 16):
+     *   x_t    = max_g (score[g * ld + t] - threshold[g])
+     *   P_t    = min(2^24, max(floor, trunc(2^24 * L(x_t)))),  L(x) = the piecewise linear 2^x: the float whose bits
+     *            are trunc(x * 2^23 + 127 * 2^23) with x clamped to [-126, 0], the sum rounded once to float
+     *   token t is taken iff it is visible and (it is sure or (u32_t >> 8) < P_t); sure tokens report P = 2^24
+     * visible, sure: bit b of word w is token 16 w + b of this range; visible NULL = all, sure NULL = none.
+     * Writes row numbers (int32: first + t) and P in token order; both arrays have room for 16 more than the count.
+     * Returns the number of tokens taken.  All tiers give the same bits for the same scores.
+     */
+    int32_t (*select)(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int64_t first,
+                      int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, int32_t floor,
+                      const struct vattn_random_key * key, int32_t * rows, int32_t * prob);
+};
+
+extern const struct vattn_kernels vattn_kernels_generic;
+#if defined(__x86_64__)
+extern const struct vattn_kernels vattn_kernels_avx2;
+extern const struct vattn_kernels vattn_kernels_avx512;
+#endif
+
+/* Bits of the mask of disabled tiers. */
+enum vattn_tier { VATTN_TIER_AVX512 = 1, VATTN_TIER_AVX2 = 2, VATTN_TIER_NEON = 4 };
+
+/* The best tier that this machine supports and that the mask leaves. */
+const struct vattn_kernels * vattn_kernels_pick(uint32_t disabled_tiers);
+
+#endif
