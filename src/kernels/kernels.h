@@ -86,11 +86,11 @@ struct vattn_kernels {
     void (*deviation_f32)(const struct vattn_rows * rows, const float * center, const float * root, ptrdiff_t ld,
                           int32_t n_heads, int32_t dim, int32_t first, float * dist2, float * bucket);
 
-    /* max_j x[j]; -inf for n = 0 */
+    /* max_j x[j]; -inf for n = 0.  A NaN does not count. */
     float (*max)(const float * x, int32_t n);
 
     /* x[j] = exp2(x[j] - m), returns their sum.  -inf gives 0; relative error of each value below 2e-7 plus the
-     * rounding of x[j] - m; results below 2^-126 may be 0. */
+     * rounding of x[j] - m; results below 2^-126 may be 0.  -inf gives 0 for m = -inf, too; any other NaN stays. */
     float (*exp2_sum)(float * x, int32_t n, float m);
 
     /* Proxy scores of all tokens of n_blocks blocks: out[g * ld + t], t < 16 * n_blocks.  Integer sums are exact. */
@@ -118,7 +118,7 @@ extern const struct vattn_kernels vattn_kernels_avx2;
 extern const struct vattn_kernels vattn_kernels_avx512;
 #endif
 
-/* Bits of the mask of disabled tiers. */
+/* Bits of the mask of disabled tiers; without avx2 there is no avx512 either. */
 enum vattn_tier { VATTN_TIER_AVX512 = 1, VATTN_TIER_AVX2 = 2, VATTN_TIER_NEON = 4 };
 
 /* The best tier that this machine supports and that the mask leaves. */

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+#include "kernels/generic/generic.h"
+#include "kernels/generic/row_generic.h"
+
+enum { LANES = 8 };
+
+static void deviation(const struct vattn_rows * rows, bool is_f16, const float * center, const float * root,
+                      ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2, float * bucket) {
+    float row[VATTN_MAX_DIM];
+    for (int32_t j = 0; j < rows->n; j++) {
+        vattn_row_widen(rows, j, is_f16, dim, row);
+        for (int32_t g = 0; g < n_heads; g++) {
+            const float * c = center + (ptrdiff_t)g * dim;
+            float * b = bucket + ((ptrdiff_t)g * VATTN_BUCKETS + ((first + j) & (VATTN_BUCKETS - 1))) * dim;
+            const float r = root[g * ld + j];
+            float sum[LANES] = {0};
+            for (int32_t d = 0; d < dim; d++) {
+                const float difference = row[d] - c[d];
+                sum[d % LANES] += difference * difference;
+                b[d] += r * difference;
+            }
+            dist2[g * ld + j] = ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+        }
+    }
+}
+
+void vattn_deviation_f16_generic(const struct vattn_rows * rows, const float * center, const float * root,
+                                 ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,
+                                 float * bucket) {
+    deviation(rows, true, center, root, ld, n_heads, dim, first, dist2, bucket);
+}
+
+void vattn_deviation_f32_generic(const struct vattn_rows * rows, const float * center, const float * root,
+                                 ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,
+                                 float * bucket) {
+    deviation(rows, false, center, root, ld, n_heads, dim, first, dist2, bucket);
+}

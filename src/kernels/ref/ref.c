@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+#include "kernels/ref/ref.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/half.h"
+#include "base/random.h"
+
+double vattn_ref_element(const struct vattn_rows * rows, bool is_f16, int32_t j, int32_t d) {
+    const size_t row = (size_t)(rows->index != NULL ? rows->index[j] : j);
+    const char * at = (const char *)rows->base + row * rows->stride;
+    if (is_f16) {
+        uint16_t half;
+        memcpy(&half, at + (size_t)d * sizeof half, sizeof half);
+        return (double)vattn_half_to_float(half);
+    }
+    float x;
+    memcpy(&x, at + (size_t)d * sizeof x, sizeof x);
+    return (double)x;
+}
+
+void vattn_ref_score(const struct vattn_rows * rows, bool is_f16, const float * q, int32_t n_heads, int32_t dim,
+                     double * out, double * magnitude, ptrdiff_t ld) {
+    for (int32_t g = 0; g < n_heads; g++) {
+        for (int32_t j = 0; j < rows->n; j++) {
+            double sum = 0, absolute = 0;
+            for (int32_t d = 0; d < dim; d++) {
+                const double product = (double)q[g * dim + d] * vattn_ref_element(rows, is_f16, j, d);
+                sum += product;
+                absolute += fabs(product);
+            }
+            out[g * ld + j] = sum;
+            if (magnitude != NULL) {
+                magnitude[g * ld + j] = absolute;
+            }
+        }
+    }
+}
+
+void vattn_ref_accumulate(const struct vattn_rows * rows, bool is_f16, const float * weight, ptrdiff_t ld,
+                          int32_t n_heads, int32_t dim, double * acc, double * magnitude) {
+    for (int32_t g = 0; g < n_heads; g++) {
+        for (int32_t j = 0; j < rows->n; j++) {
+            for (int32_t d = 0; d < dim; d++) {
+                const double product = (double)weight[g * ld + j] * vattn_ref_element(rows, is_f16, j, d);
+                acc[g * dim + d] += product;
+                if (magnitude != NULL) {
+                    magnitude[g * dim + d] += fabs(product);
+                }
+            }
+        }
+    }
+}
+
+void vattn_ref_deviation(const struct vattn_rows * rows, bool is_f16, const float * center, const float * root,
+                         ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, double * dist2, double * bucket,
+                         double * bucket_magnitude) {
+    for (int32_t g = 0; g < n_heads; g++) {
+        for (int32_t j = 0; j < rows->n; j++) {
+            const ptrdiff_t b = g * VATTN_BUCKETS + ((first + j) & (VATTN_BUCKETS - 1));
+            double sum = 0;
+            for (int32_t d = 0; d < dim; d++) {
+                const double difference = vattn_ref_element(rows, is_f16, j, d) - (double)center[g * dim + d];
+                const double scaled = (double)root[g * ld + j] * difference;
+                sum += difference * difference;
+                bucket[b * dim + d] += scaled;
+                if (bucket_magnitude != NULL) {
+                    bucket_magnitude[b * dim + d] += fabs(scaled);
+                }
+            }
+            dist2[g * ld + j] = sum;
+        }
+    }
+}
+
+double vattn_ref_max(const float * x, int32_t n) {
+    double largest = -INFINITY;
+    for (int32_t j = 0; j < n; j++) {
+        largest = (double)x[j] > largest ? (double)x[j] : largest;
+    }
+    return largest;
+}
+
+double vattn_ref_exp2_sum(const float * x, double * out, int32_t n, float m) {
+    double sum = 0;
+    for (int32_t j = 0; j < n; j++) {
+        out[j] = x[j] == -INFINITY ? 0.0 : exp2((double)x[j] - (double)m);
+        sum += out[j];
+    }
+    return sum;
+}
+
+uint32_t vattn_ref_code(const uint8_t * block, struct vattn_code_layout layout, int32_t t, int32_t coordinate) {
+    int32_t k = coordinate;
+    if (k < layout.n8) {
+        return block[k / 4 * 64 + t * 4 + k % 4];
+    }
+    block += layout.n8 * 16;
+    k -= layout.n8;
+    if (k < layout.n4) {
+        const uint32_t byte = block[k / 8 * 64 + t * 4 + k % 4];
+        return k % 8 < 4 ? byte & 15u : byte >> 4;
+    }
+    block += layout.n4 * 8;
+    k -= layout.n4;
+    return (uint32_t)block[k / 16 * 64 + t * 4 + k % 4] >> (k % 16 / 4 * 2) & 3u;
+}
+
+void vattn_ref_scan(const uint8_t * codes, int32_t n_blocks, struct vattn_code_layout layout,
+                    const struct vattn_query_code * query, int32_t n_heads, float * out, ptrdiff_t ld) {
+    const size_t block_bytes = VATTN_BLOCK * vattn_layout_token_bytes(layout);
+    for (int32_t g = 0; g < n_heads; g++) {
+        for (int32_t i = 0; i < VATTN_BLOCK * n_blocks; i++) {
+            const uint8_t * block = codes + (size_t)(i / VATTN_BLOCK) * block_bytes;
+            int32_t sum[3] = {0, 0, 0};
+            for (int32_t k = 0; k < vattn_layout_coords(layout); k++) {
+                const int32_t class = k < layout.n8 ? 0 : k < layout.n8 + layout.n4 ? 1 : 2;
+                sum[class] += query[g].weight[k] * (int32_t)vattn_ref_code(block, layout, i % VATTN_BLOCK, k);
+            }
+            float score = query[g].offset;
+            const float term8 = query[g].scale8 * (float)sum[0];
+            score = score + term8;
+            const float term4 = query[g].scale4 * (float)sum[1];
+            score = score + term4;
+            const float term2 = query[g].scale2 * (float)sum[2];
+            score = score + term2;
+            out[g * ld + i] = score;
+        }
+    }
+}
+
+int32_t vattn_ref_select(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int64_t first,
+                         int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, int32_t floor,
+                         const struct vattn_random_key * key, int32_t * rows, int32_t * prob) {
+    int32_t count = 0;
+    for (int32_t i = 0; i < VATTN_BLOCK * n_blocks; i++) {
+        const int64_t token = first + i;
+        float x = -126;
+        for (int32_t g = 0; g < n_heads; g++) { /* a NaN is not larger */
+            const float above = score[g * ld + i] - threshold[g];
+            x = above > x ? above : x;
+        }
+        x = x > 0 ? 0 : x;
+        const float bits = x * 0x1p23f + 127 * 0x1p23f;
+        const float likely = vattn_float_from_bits((uint32_t)bits);
+        int32_t p = (int32_t)(likely * 0x1p24f);
+        p = p < floor ? floor : p;
+        p = p > VATTN_PROB_ONE ? VATTN_PROB_ONE : p;
+
+        const uint32_t counter[4] = {(uint32_t)(token / 4), key->nonce[0], key->nonce[1], key->stream};
+        uint32_t word[4];
+        vattn_philox4x32(counter, key->seed, word);
+        const bool is_visible = visible == NULL || (visible[i / 16] >> (i % 16) & 1);
+        const bool is_sure = sure != NULL && (sure[i / 16] >> (i % 16) & 1);
+        if (is_visible && (is_sure || (int32_t)(word[token & 3] >> 8) < p)) {
+            rows[count] = (int32_t)token;
+            prob[count] = is_sure ? VATTN_PROB_ONE : p;
+            count++;
+        }
+    }
+    return count;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The definition of every kernel, in double precision and written to be read.  Tests compare all tiers with it.
+ * The conditioning of a sum (sum of magnitudes) comes along where a test needs it for its error budget; NULL = unwanted.
+ */
+#ifndef VATTN_KERNELS_REF_H
+#define VATTN_KERNELS_REF_H
+
+#include "kernels/kernels.h"
+
+/* Element d of row j. */
+double vattn_ref_element(const struct vattn_rows * rows, bool is_f16, int32_t j, int32_t d);
+
+void vattn_ref_score(const struct vattn_rows * rows, bool is_f16, const float * q, int32_t n_heads, int32_t dim,
+                     double * out, double * magnitude, ptrdiff_t ld);
+void vattn_ref_accumulate(const struct vattn_rows * rows, bool is_f16, const float * weight, ptrdiff_t ld,
+                          int32_t n_heads, int32_t dim, double * acc, double * magnitude);
+void vattn_ref_deviation(const struct vattn_rows * rows, bool is_f16, const float * center, const float * root,
+                         ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, double * dist2, double * bucket,
+                         double * bucket_magnitude);
+double vattn_ref_max(const float * x, int32_t n);
+double vattn_ref_exp2_sum(const float * x, double * out, int32_t n, float m);
+
+/* Exact to the last bit: integers and single roundings only. */
+void vattn_ref_scan(const uint8_t * codes, int32_t n_blocks, struct vattn_code_layout layout,
+                    const struct vattn_query_code * query, int32_t n_heads, float * out, ptrdiff_t ld);
+int32_t vattn_ref_select(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int64_t first,
+                         int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, int32_t floor,
+                         const struct vattn_random_key * key, int32_t * rows, int32_t * prob);
+
+/* Code of one coordinate of token t in a block: the packing that kernels.h describes. */
+uint32_t vattn_ref_code(const uint8_t * block, struct vattn_code_layout layout, int32_t t, int32_t coordinate);
+
+#endif
