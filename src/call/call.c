@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: MIT */
+#include "call/call.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "exact/dense.h"
+#include "paper/paper_d.h"
+#include "sparse/sparse.h"
+
+/* -------------------------------------------------------------------------------------------------------- scratch */
+
+static struct vattn_call * layout(const struct vattn_plan * plan, struct vattn_scratch * s, int64_t n_keys) {
+    const struct vattn_options * o = &plan->opt;
+    size_t heads = (size_t)o->n_heads;
+    int64_t chunk = vattn_dense_chunk(n_keys);
+    size_t chunks = (size_t)((n_keys + chunk - 1) / chunk);
+    struct vattn_call * c = vattn_scratch_take(s, 1, sizeof *c);
+    float * q = vattn_scratch_take(s, heads * (size_t)o->head_dim, sizeof(float));
+    float * partials = vattn_scratch_take(s, chunks * vattn_partial_floats(o->n_heads, o->v_dim), sizeof(float));
+    uint8_t * dense = vattn_scratch_take(s, (size_t)o->n_kv_heads, 1);
+    struct vattn_certificate * cert = vattn_scratch_take(s, heads, sizeof *cert);
+    struct vattn_sparse * sparse = o->method == VATTN_METHOD_SPARSE ? vattn_sparse_layout(plan, s, n_keys) : NULL;
+    struct vattn_paper * paper = o->method == VATTN_METHOD_PAPER_D ? vattn_paper_layout(plan, s, n_keys) : NULL;
+    if (c != NULL) {
+        *c = (struct vattn_call){.plan = plan, .chunk = chunk, .n_chunks = (int32_t)chunks, .q = q,
+                                 .partials = partials, .dense = dense, .cert = cert,
+                                 .sparse = sparse, .paper = paper};
+    }
+    return c;
+}
+
+size_t vattn_call_bytes(const struct vattn_plan * plan) {
+    struct vattn_scratch s = {NULL, 0};
+    layout(plan, &s, plan->opt.max_keys);
+    return s.used;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- begin */
+
+static int64_t count_visible(const struct vattn_kv * kv) {
+    if (kv->visible == NULL) {
+        return kv->n_keys;
+    }
+    int64_t n = 0;
+    for (int64_t w = 0; w < vattn_words(kv->n_keys); w++) {
+        n += vattn_popcount(vattn_word(kv->visible, w, kv->n_keys));
+    }
+    return n;
+}
+
+static enum vattn_status scale_queries(struct vattn_call * c) {
+    int32_t dim = c->plan->opt.head_dim;
+    size_t stride = c->in.q_head_stride != 0 ? c->in.q_head_stride : (size_t)dim * sizeof(float);
+    bool finite = true;
+    for (int32_t h = 0; h < c->plan->opt.n_heads; h++) {
+        const float * from = (const float *)(const void *)((const char *)c->in.q + (size_t)h * stride);
+        float * to = c->q + (size_t)h * (size_t)dim;
+        for (int32_t d = 0; d < dim; d++) {
+            to[d] = from[d] * c->plan->q_scale;
+            finite = finite && isfinite(to[d]);
+        }
+    }
+    return finite ? VATTN_STATUS_OK : VATTN_STATUS_NOT_FINITE;
+}
+
+static bool input_fits(const struct vattn_plan * plan, const struct vattn_input * in) {
+    if (in == NULL || in->kv == NULL || in->q == NULL || in->out == NULL) {
+        return false;
+    }
+    const struct vattn_kv * kv = in->kv;
+    size_t k_bytes = (size_t)plan->opt.head_dim * vattn_type_bytes(plan->opt.k_type);
+    size_t v_bytes = (size_t)plan->opt.v_dim * vattn_type_bytes(plan->opt.v_type);
+    return kv->n_keys >= 0 && kv->n_keys <= plan->opt.max_keys && (kv->n_keys == 0 || (kv->k != NULL && kv->v != NULL)) &&
+           (kv->n_keys <= 1 || (kv->k_row_stride >= k_bytes && kv->v_row_stride >= v_bytes)) &&
+           in->layer >= 0 && in->layer < 16384;
+}
+
+enum vattn_status vattn_call_begin(const struct vattn_plan * plan, const struct vattn_input * input, void * work,
+                                   size_t work_bytes, struct vattn_call ** call) {
+    if (plan == NULL || call == NULL || work == NULL || !input_fits(plan, input)) {
+        return VATTN_STATUS_INVALID_ARGUMENT;
+    }
+    struct vattn_scratch s = {NULL, 0};
+    layout(plan, &s, input->kv->n_keys);
+    if ((uintptr_t)work % VATTN_ALIGN != 0 || s.used > work_bytes) {
+        return VATTN_STATUS_NO_MEMORY;
+    }
+    s = (struct vattn_scratch){work, 0};
+    struct vattn_call * c = layout(plan, &s, input->kv->n_keys);
+    c->in = *input;
+    c->phase = VATTN_PHASE_BEGIN;
+    c->n_visible = count_visible(input->kv);
+    enum vattn_status status = scale_queries(c);
+    if (status != VATTN_STATUS_OK) {
+        return status;
+    }
+    *call = c;
+    return VATTN_STATUS_OK;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- tasks */
+
+static void task_dense(struct vattn_call * c, int32_t chunk) {
+    int64_t begin = chunk * c->chunk, end = begin + c->chunk;
+    end = end < c->in.kv->n_keys ? end : c->in.kv->n_keys;
+    for (int32_t g = 0; g < c->plan->opt.n_kv_heads; g++) {
+        if (c->dense[g]) {
+            vattn_partial_clear(vattn_call_partial(c, chunk, g), c->plan->group);
+        }
+    }
+    /* tile-outer order: the rows of all KV heads of a token lie side by side in the usual caches */
+    for (int64_t r = begin; r < end; r += 64) {
+        for (int32_t g = 0; g < c->plan->opt.n_kv_heads; g++) {
+            if (c->dense[g]) {
+                vattn_dense_range(c->plan, c->in.kv, g, vattn_call_q(c, g), r, r + 64 < end ? r + 64 : end,
+                                  vattn_call_partial(c, chunk, g));
+            }
+        }
+    }
+}
+
+static void certify_exact(struct vattn_call * c, int32_t g) {
+    const struct vattn_options * o = &c->plan->opt;
+    size_t row = (size_t)o->head_dim * vattn_type_bytes(o->k_type) + (size_t)o->v_dim * vattn_type_bytes(o->v_type);
+    for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
+        struct vattn_certificate * cert = &c->cert[h];
+        cert->answer = VATTN_ANSWER_EXACT;
+        cert->n_keys = cert->rows_kv = c->n_visible;
+        cert->bytes += c->n_visible * (int64_t)row;
+        cert->error = 0.0F;
+        cert->bound = 1e-5F;
+    }
+}
+
+static void task_finish(struct vattn_call * c, int32_t g) {
+    if (!c->dense[g]) {
+        if (c->plan->opt.method == VATTN_METHOD_SPARSE) {
+            vattn_sparse_finish(c, g);
+        }
+        return;
+    }
+    struct vattn_partial sum = vattn_call_partial(c, 0, g);
+    for (int32_t i = 0; i < c->plan->group; i++) {
+        for (int32_t chunk = 1; chunk < c->n_chunks; chunk++) {
+            vattn_partial_add(sum, vattn_call_partial(c, chunk, g), i);
+        }
+        vattn_partial_output(sum, i, vattn_call_out(c, g * c->plan->group + i));
+    }
+    certify_exact(c, g);
+}
+
+/* Nothing visible: the output is zero, as for a row of which everything is masked. */
+static void finish_empty(struct vattn_call * c) {
+    for (int32_t g = 0; g < c->plan->opt.n_kv_heads; g++) {
+        certify_exact(c, g);
+        for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
+            memset(vattn_call_out(c, h), 0, (size_t)c->plan->opt.v_dim * sizeof(float));
+        }
+    }
+}
+
+/* --------------------------------------------------------------------------------------------------------- phases */
+
+static int32_t enter(struct vattn_call * c, enum vattn_phase phase, int32_t tasks) {
+    c->phase = phase;
+    return tasks;
+}
+
+/* Sparse pays only with an index and enough keys; else the same call is exact. */
+static bool is_sparse(const struct vattn_call * c) {
+    return c->plan->opt.method == VATTN_METHOD_SPARSE && vattn_index_calibrated(c->in.index) &&
+           c->n_visible >= c->plan->opt.min_keys;
+}
+
+static int32_t first_phase(struct vattn_call * c) {
+    int32_t kv_heads = c->plan->opt.n_kv_heads;
+    memset(c->cert, 0, (size_t)c->plan->opt.n_heads * sizeof *c->cert);
+    memset(c->dense, 0, (size_t)kv_heads);
+    if (c->n_visible == 0) {
+        finish_empty(c);
+        return enter(c, VATTN_PHASE_END, 0);
+    }
+    if (c->plan->opt.method == VATTN_METHOD_PAPER_D) {
+        return enter(c, VATTN_PHASE_PAPER, kv_heads);
+    }
+    if (is_sparse(c)) {
+        vattn_sparse_begin(c);
+        return enter(c, VATTN_PHASE_PREPARE, kv_heads);
+    }
+    memset(c->dense, 1, (size_t)kv_heads);
+    return enter(c, VATTN_PHASE_DENSE, c->n_chunks);
+}
+
+static int32_t judge_blocks(const struct vattn_call * c) {
+    return (c->plan->group + VATTN_JUDGE_HEADS - 1) / VATTN_JUDGE_HEADS;
+}
+
+/* After a look: another one, or dense attention for the groups that gave up, or the end. */
+static int32_t after_judge(struct vattn_call * c) {
+    int32_t kv_heads = c->plan->opt.n_kv_heads;
+    if (vattn_sparse_decide(c)) {
+        return enter(c, VATTN_PHASE_DESIGN, kv_heads);
+    }
+    int32_t dense = 0;
+    for (int32_t g = 0; g < kv_heads; g++) {
+        c->dense[g] = c->sparse->groups[g].state == VATTN_GROUP_EXACT;
+        dense += c->dense[g];
+    }
+    return dense > 0 ? enter(c, VATTN_PHASE_DENSE, c->n_chunks) : enter(c, VATTN_PHASE_FINISH, kv_heads);
+}
+
+int32_t vattn_call_next(struct vattn_call * c) {
+    int32_t kv_heads = c->plan->opt.n_kv_heads;
+    switch (c->phase) {
+    case VATTN_PHASE_BEGIN:
+        return first_phase(c);
+    case VATTN_PHASE_PREPARE:
+        return enter(c, VATTN_PHASE_SCAN, kv_heads * c->sparse->n_chunks);
+    case VATTN_PHASE_SCAN:
+        return enter(c, VATTN_PHASE_DESIGN, kv_heads);
+    case VATTN_PHASE_DESIGN:
+        return enter(c, VATTN_PHASE_GATHER, kv_heads * c->sparse->n_chunks);
+    case VATTN_PHASE_GATHER:
+        return enter(c, VATTN_PHASE_JUDGE, kv_heads * judge_blocks(c));
+    case VATTN_PHASE_JUDGE:
+        return after_judge(c);
+    case VATTN_PHASE_PAPER:
+    case VATTN_PHASE_DENSE:
+        return enter(c, VATTN_PHASE_FINISH, kv_heads);
+    case VATTN_PHASE_FINISH:
+    case VATTN_PHASE_END:
+        break;
+    }
+    return enter(c, VATTN_PHASE_END, 0);
+}
+
+static void task_judge(struct vattn_call * c, int32_t task) {
+    int32_t g = task / judge_blocks(c), first = task % judge_blocks(c) * VATTN_JUDGE_HEADS;
+    int32_t left = c->plan->group - first;
+    vattn_sparse_judge(c, g, first, left < VATTN_JUDGE_HEADS ? left : VATTN_JUDGE_HEADS);
+}
+
+void vattn_call_task(struct vattn_call * c, int32_t task) {
+    switch (c->phase) {
+    case VATTN_PHASE_PREPARE:
+        vattn_sparse_prepare(c, task);
+        break;
+    case VATTN_PHASE_SCAN:
+        vattn_sparse_scan(c, task / c->sparse->n_chunks, task % c->sparse->n_chunks);
+        break;
+    case VATTN_PHASE_DESIGN:
+        vattn_sparse_design(c, task);
+        break;
+    case VATTN_PHASE_GATHER:
+        vattn_sparse_gather(c, task / c->sparse->n_chunks, task % c->sparse->n_chunks);
+        break;
+    case VATTN_PHASE_JUDGE:
+        task_judge(c, task);
+        break;
+    case VATTN_PHASE_PAPER:
+        vattn_paper_group(c, task);
+        break;
+    case VATTN_PHASE_DENSE:
+        task_dense(c, task);
+        break;
+    case VATTN_PHASE_FINISH:
+        task_finish(c, task);
+        break;
+    case VATTN_PHASE_BEGIN:
+    case VATTN_PHASE_END:
+        break;
+    }
+}
+
+enum vattn_status vattn_call_end(struct vattn_call * c) {
+    const struct vattn_options * o = &c->plan->opt;
+    enum vattn_status status = VATTN_STATUS_OK;
+    for (int32_t h = 0; h < o->n_heads; h++) {
+        const float * out = vattn_call_out(c, h);
+        for (int32_t d = 0; d < o->v_dim; d++) {
+            if (!isfinite(out[d])) {
+                status = VATTN_STATUS_NOT_FINITE;
+            }
+        }
+        if (c->cert[h].answer == VATTN_ANSWER_UNCERTIFIED && status == VATTN_STATUS_OK) {
+            status = VATTN_STATUS_UNCERTIFIED;
+        }
+    }
+    if (c->in.cert != NULL) {
+        memcpy(c->in.cert, c->cert, (size_t)o->n_heads * sizeof *c->cert);
+    }
+    return status;
+}
+
+enum vattn_status vattn_attend(const struct vattn_plan * plan, const struct vattn_input * input, void * work,
+                               size_t work_bytes) {
+    struct vattn_call * call;
+    enum vattn_status status = vattn_call_begin(plan, input, work, work_bytes, &call);
+    if (status != VATTN_STATUS_OK) {
+        return status;
+    }
+    for (int32_t n; (n = vattn_call_next(call)) > 0;) {
+        for (int32_t t = 0; t < n; t++) {
+            vattn_call_task(call, t);
+        }
+    }
+    return vattn_call_end(call);
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Rows of the live cache -> codes, escape list, coverage.  The transform is the score kernel with the rows of the
+ * basis as queries.
+ */
+#include "index/index.h"
+
+#include <math.h>
+
+#define TILE 64
+
+static float quantise(float y, float step, int bits, uint8_t * code) {
+    float half = (float)(1 << (bits - 1));
+    float c = floorf(y / step) + half;
+    c = c < 0.0F ? 0.0F : c > 2.0F * half - 1.0F ? 2.0F * half - 1.0F : c;
+    *code = (uint8_t)c;
+    return (c - half + 0.5F) * step;
+}
+
+/* Coordinate a of n rows: y -> codes; the squared error is added (NaN stays NaN: such rows are not covered). */
+static void quantise_coordinate(const struct vattn_code_book * book, int32_t a, const float * y, int32_t n,
+                                uint8_t * code, float * residual2) {
+    int bits = vattn_code_bits(book->layout, a);
+    for (int32_t j = 0; j < n; j++) {
+        float r = y[j] - book->shift[a];
+        if (bits > 0 && isfinite(r)) {
+            r -= quantise(r, book->step[a], bits, &code[j]);
+        }
+        residual2[j] += r * r;
+    }
+}
+
+void vattn_index_quantise(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n,
+                          uint8_t * code, float * residual2) {
+    float y[32 * TILE];
+    int32_t d = x->plan->opt.head_dim;
+    const struct vattn_code_book * book = &x->books[g];
+    struct vattn_rows rows = vattn_k_rows(kv, g);
+    rows.base = (const char *)rows.base + (size_t)row * rows.stride;
+    rows.n = n;
+    for (int32_t j = 0; j < n; j++) {
+        residual2[j] = 0.0F;
+    }
+    for (int32_t a = 0; a < d; a += 32) { /* 32 coordinates at a time keep the tile small */
+        int32_t part = d - a < 32 ? d - a : 32;
+        vattn_plan_score(x->plan, &rows, book->basis + (size_t)a * (size_t)d, part, y, TILE);
+        for (int32_t i = 0; i < part; i++) {
+            quantise_coordinate(book, a + i, y + i * TILE, n, code + (size_t)(a + i) * TILE, residual2);
+        }
+    }
+}
+
+static void store(struct vattn_index * x, int32_t g, int64_t row, int32_t n, const uint8_t * code) {
+    struct vattn_code_layout l = x->books[g].layout;
+    size_t block_bytes = VATTN_BLOCK * vattn_layout_token_bytes(l);
+    uint8_t * base = x->codes + (size_t)g * (size_t)x->capacity * x->token_bytes;
+    for (int32_t a = 0; a < vattn_layout_coords(l); a++) {
+        size_t byte;
+        int shift, bits = vattn_code_bits(l, a);
+        vattn_code_place(l, a, &byte, &shift);
+        uint8_t keep = (uint8_t)~(((1U << bits) - 1U) << shift);
+        for (int32_t j = 0; j < n; j++) {
+            size_t r = (size_t)(row + j);
+            uint8_t * at = base + r / VATTN_BLOCK * block_bytes + r % VATTN_BLOCK * 4 + byte;
+            *at = (uint8_t)((*at & keep) | (code[(size_t)a * TILE + (size_t)j] << shift));
+        }
+    }
+}
+
+static void mark_escapes(struct vattn_index * x, int32_t g, int64_t row, int32_t n, const float * residual2) {
+    uint64_t * set = x->escape + (size_t)g * (size_t)(x->capacity / 64);
+    for (int32_t j = 0; j < n; j++) {
+        if (residual2[j] > x->books[g].escape_above) {
+            vattn_bit_set(set, row + j);
+        } else {
+            vattn_bit_clear(set, row + j);
+        }
+    }
+}
+
+static void encode_tile(struct vattn_index * x, const struct vattn_kv * kv, int64_t row, int32_t n) {
+    uint8_t code[VATTN_MAX_DIM * TILE];
+    float residual2[TILE];
+    uint64_t bad = 0;
+    for (int32_t g = 0; g < x->plan->opt.n_kv_heads; g++) {
+        vattn_index_quantise(x, kv, g, row, n, code, residual2);
+        store(x, g, row, n, code);
+        mark_escapes(x, g, row, n, residual2);
+        for (int32_t j = 0; j < n; j++) {
+            bad |= isfinite(residual2[j]) ? 0 : (uint64_t)1 << j;
+        }
+    }
+    for (int32_t j = 0; j < n; j++) {
+        if ((bad >> j & 1U) != 0) {
+            vattn_bit_clear(x->covered, row + j);
+        } else {
+            vattn_bit_set(x->covered, row + j);
+        }
+    }
+}
+
+static bool range_fits(const struct vattn_index * x, int64_t begin, int64_t end) {
+    return begin >= 0 && begin <= end && end <= x->capacity;
+}
+
+enum vattn_status vattn_index_encode(struct vattn_index * x, const struct vattn_kv * kv, int64_t begin, int64_t end) {
+    if (x == NULL || kv == NULL || !range_fits(x, begin, end) || end > kv->n_keys) {
+        return VATTN_STATUS_INVALID_ARGUMENT;
+    }
+    if (!x->calibrated) {
+        return VATTN_STATUS_NOT_CALIBRATED;
+    }
+    for (int64_t r = begin; r < end;) { /* tiles end at multiples of 64 */
+        int64_t stop = (r / TILE + 1) * TILE;
+        stop = stop < end ? stop : end;
+        encode_tile(x, kv, r, (int32_t)(stop - r));
+        r = stop;
+    }
+    return VATTN_STATUS_OK;
+}
+
+void vattn_index_forget(struct vattn_index * x, int64_t begin, int64_t end) {
+    for (int64_t r = begin < 0 ? 0 : begin; r < end && r < x->capacity; r++) {
+        vattn_bit_clear(x->covered, r);
+    }
+}
+
+int64_t vattn_index_covered(const struct vattn_index * x, int64_t begin, int64_t end) {
+    int64_t n = 0;
+    for (int64_t r = begin < 0 ? 0 : begin; r < end && r < x->capacity; r++) {
+        n += vattn_bit(x->covered, r) ? 1 : 0;
+    }
+    return n;
+}
+
+static int stored(const struct vattn_index * x, int32_t g, int64_t row, int32_t a) {
+    struct vattn_code_layout l = x->books[g].layout;
+    size_t byte;
+    int shift;
+    vattn_code_place(l, a, &byte, &shift);
+    const uint8_t * block = vattn_index_block(x, g, row);
+    return block[(size_t)(row % VATTN_BLOCK) * 4 + byte] >> shift & ((1 << vattn_code_bits(l, a)) - 1);
+}
+
+/* One level of difference is rounding: the sums of a kernel may depend on how many rows it was given. */
+bool vattn_index_row_current(const struct vattn_index * x, const struct vattn_kv * kv, int64_t row) {
+    uint8_t code[VATTN_MAX_DIM * TILE];
+    float residual2[TILE];
+    if (!x->calibrated || row < 0 || row >= x->capacity || row >= kv->n_keys || !vattn_bit(x->covered, row)) {
+        return false;
+    }
+    for (int32_t g = 0; g < x->plan->opt.n_kv_heads; g++) {
+        vattn_index_quantise(x, kv, g, row, 1, code, residual2);
+        if (!isfinite(residual2[0])) {
+            return false;
+        }
+        for (int32_t a = 0; a < vattn_layout_coords(x->books[g].layout); a++) {
+            int difference = stored(x, g, row, a) - code[(size_t)a * TILE];
+            if (difference > 1 || difference < -1) {
+                return false;
+            }
+        }
+    }
+    return true;
+}

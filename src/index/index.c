@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Life cycle of the index: create, calibrate, validate, free.
+ */
+#include "index/index.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CALIBRATION_ROWS 4096
+#define CALIBRATION_LEAST 64
+
+static size_t token_bytes(const struct vattn_plan * plan) {
+    size_t bytes = (size_t)(plan->opt.code_bits * plan->opt.head_dim / 8.0 + 0.5);
+    return bytes < 4 ? 4 : bytes;
+}
+
+static size_t book_floats(int32_t d) {
+    return 2 * (size_t)d * (size_t)d + 4 * (size_t)d;
+}
+
+static int64_t round_up(int64_t rows) {
+    return (rows + 63) / 64 * 64;
+}
+
+size_t vattn_index_bytes(const struct vattn_plan * plan, int64_t capacity) {
+    size_t heads = (size_t)plan->opt.n_kv_heads, rows = (size_t)round_up(capacity);
+    return sizeof(struct vattn_index) + heads * sizeof(struct vattn_code_book) +
+           heads * book_floats(plan->opt.head_dim) * sizeof(float) + heads * rows * token_bytes(plan) +
+           (1 + heads) * rows / 8;
+}
+
+static void point_books(struct vattn_index * x) {
+    int32_t d = x->plan->opt.head_dim;
+    for (int32_t g = 0; g < x->plan->opt.n_kv_heads; g++) {
+        struct vattn_code_book * b = &x->books[g];
+        float * at = x->tables + (size_t)g * book_floats(d);
+        b->basis = at;
+        b->inverse = b->basis + (size_t)d * (size_t)d;
+        b->shift = b->inverse + (size_t)d * (size_t)d;
+        b->mean = b->shift + d;
+        b->step = b->mean + d;
+        b->error_var = b->step + d;
+    }
+}
+
+enum vattn_status vattn_index_create(const struct vattn_plan * plan, int64_t capacity, struct vattn_index ** index) {
+    if (index == NULL) {
+        return VATTN_STATUS_INVALID_ARGUMENT;
+    }
+    *index = NULL;
+    if (plan == NULL || capacity < 1 || capacity > INT32_MAX - 63) {
+        return VATTN_STATUS_INVALID_ARGUMENT;
+    }
+    struct vattn_index * x = calloc(1, sizeof *x);
+    if (x == NULL) {
+        return VATTN_STATUS_NO_MEMORY;
+    }
+    size_t heads = (size_t)plan->opt.n_kv_heads;
+    x->plan = plan;
+    x->capacity = round_up(capacity);
+    x->token_bytes = token_bytes(plan);
+    x->books = calloc(heads, sizeof *x->books);
+    x->tables = calloc(heads * book_floats(plan->opt.head_dim), sizeof(float));
+    x->codes = calloc(heads * (size_t)x->capacity, x->token_bytes);
+    x->covered = calloc((size_t)(x->capacity / 64), sizeof(uint64_t));
+    x->escape = calloc(heads * (size_t)(x->capacity / 64), sizeof(uint64_t));
+    if (x->books == NULL || x->tables == NULL || x->codes == NULL || x->covered == NULL || x->escape == NULL) {
+        vattn_index_free(x);
+        return VATTN_STATUS_NO_MEMORY;
+    }
+    point_books(x);
+    *index = x;
+    return VATTN_STATUS_OK;
+}
+
+void vattn_index_free(struct vattn_index * x) {
+    if (x != NULL) {
+        free(x->books);
+        free(x->tables);
+        free(x->codes);
+        free(x->covered);
+        free(x->escape);
+        free(x);
+    }
+}
+
+bool vattn_index_calibrated(const struct vattn_index * x) {
+    return x != NULL && x->calibrated;
+}
+
+/* ------------------------------------------------------------------------------------------------------- calibrate */
+
+/* Up to CALIBRATION_ROWS visible rows, evenly spread. */
+static int32_t sample_rows(const struct vattn_kv * kv, int64_t n_visible, int32_t * list) {
+    int64_t stride = (n_visible + CALIBRATION_ROWS - 1) / CALIBRATION_ROWS, seen = 0;
+    int32_t n = 0;
+    for (int64_t w = 0; w < vattn_words(kv->n_keys); w++) {
+        for (uint64_t word = vattn_word(kv->visible, w, kv->n_keys); word != 0; word &= word - 1) {
+            if (seen++ % stride == 0) {
+                list[n++] = (int32_t)(w * 64 + vattn_lowest(word));
+            }
+        }
+    }
+    return n;
+}
+
+/* Rows as f32: the score kernel against the unit vectors would do; the identity of one row is simpler. */
+static void row_to_f32(const struct vattn_plan * plan, const struct vattn_rows * rows, int32_t row, const float * unit,
+                       float * out) {
+    struct vattn_rows one = *rows;
+    one.index = &row;
+    one.n = 1;
+    vattn_plan_score(plan, &one, unit, plan->opt.head_dim, out, 1);
+}
+
+/* Mean and covariance of the listed rows.  scratch: [d][d] float */
+static bool moments(const struct vattn_plan * plan, const struct vattn_rows * rows, const int32_t * list, int32_t n,
+                    const float * unit, float * x, float * scratch, double * mean, double * cov) {
+    int32_t d = plan->opt.head_dim;
+    memset(mean, 0, (size_t)d * sizeof *mean);
+    memset(scratch, 0, (size_t)d * (size_t)d * sizeof *scratch);
+    for (int32_t i = 0; i < n; i++) {
+        row_to_f32(plan, rows, list[i], unit, x + (size_t)i * (size_t)d);
+        for (int32_t a = 0; a < d; a++) {
+            mean[a] += (double)x[(size_t)i * (size_t)d + (size_t)a] / n;
+        }
+    }
+    for (int32_t i = 0; i < n; i++) {
+        float * r = x + (size_t)i * (size_t)d;
+        for (int32_t a = 0; a < d; a++) {
+            r[a] -= (float)mean[a];
+        }
+        for (int32_t a = 0; a < d; a++) {
+            float f = r[a];
+            float * c = scratch + (size_t)a * (size_t)d;
+            for (int32_t b = 0; b <= a; b++) {
+                c[b] += f * r[b];
+            }
+        }
+    }
+    bool finite = true;
+    for (int32_t a = 0; a < d; a++) {
+        for (int32_t b = 0; b <= a; b++) {
+            double c = (double)scratch[(size_t)a * (size_t)d + (size_t)b] / n;
+            cov[a * d + b] = cov[b * d + a] = c;
+            finite = finite && isfinite(c);
+        }
+    }
+    return finite;
+}
+
+static int compare_floats(const void * a, const void * b) {
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* The residual that `escape` of the calibration rows exceed. */
+static void set_escape(struct vattn_index * x, const struct vattn_kv * kv, int32_t g, const int32_t * list, int32_t n,
+                       float * residual2) {
+    uint8_t code[VATTN_MAX_DIM * 64];
+    for (int32_t i = 0; i < n; i++) {
+        vattn_index_quantise(x, kv, g, list[i], 1, code, &residual2[i]);
+    }
+    qsort(residual2, (size_t)n, sizeof *residual2, compare_floats);
+    int32_t at = (int32_t)((1.0 - x->plan->opt.escape) * n);
+    x->books[g].escape_above = residual2[at < n ? at : n - 1];
+}
+
+struct calibration {
+    int32_t * list;
+    float *unit, *x, *scratch, *residual2;
+    double *mean, *cov;
+};
+
+static bool calibration_allocate(struct calibration * c, int32_t d) {
+    size_t m = (size_t)d * (size_t)d;
+    c->list = malloc(CALIBRATION_ROWS * sizeof *c->list);
+    c->unit = calloc(m, sizeof *c->unit);
+    c->x = malloc(CALIBRATION_ROWS * (size_t)d * sizeof *c->x);
+    c->scratch = malloc(m * sizeof *c->scratch);
+    c->residual2 = malloc(CALIBRATION_ROWS * sizeof *c->residual2);
+    c->mean = malloc((size_t)d * sizeof *c->mean);
+    c->cov = malloc(m * sizeof *c->cov);
+    for (int32_t i = 0; c->unit != NULL && i < d; i++) {
+        c->unit[i * d + i] = 1.0F;
+    }
+    return c->list != NULL && c->unit != NULL && c->x != NULL && c->scratch != NULL && c->residual2 != NULL &&
+           c->mean != NULL && c->cov != NULL;
+}
+
+static void calibration_free(struct calibration * c) {
+    free(c->list);
+    free(c->unit);
+    free(c->x);
+    free(c->scratch);
+    free(c->residual2);
+    free(c->mean);
+    free(c->cov);
+}
+
+static enum vattn_status calibrate_head(struct vattn_index * x, const struct vattn_kv * kv, int32_t g,
+                                        const float * moment, struct calibration * c, int32_t n) {
+    int32_t d = x->plan->opt.head_dim;
+    struct vattn_rows rows = vattn_k_rows(kv, g);
+    if (!moments(x->plan, &rows, c->list, n, c->unit, c->x, c->scratch, c->mean, c->cov)) {
+        return VATTN_STATUS_NOT_FINITE;
+    }
+    enum vattn_status status =
+        vattn_code_book_build(&x->books[g], d, x->token_bytes, c->mean, c->cov, moment, (double)x->plan->q_scale);
+    if (status == VATTN_STATUS_OK) {
+        set_escape(x, kv, g, c->list, n, c->residual2);
+    }
+    return status;
+}
+
+static int64_t count_visible(const struct vattn_kv * kv) {
+    int64_t n = 0;
+    for (int64_t w = 0; w < vattn_words(kv->n_keys); w++) {
+        n += vattn_popcount(vattn_word(kv->visible, w, kv->n_keys));
+    }
+    return n;
+}
+
+enum vattn_status vattn_index_calibrate(struct vattn_index * x, const struct vattn_kv * kv,
+                                        const float * q_second_moment) {
+    if (x == NULL || kv == NULL || kv->k == NULL || kv->n_keys > x->capacity) {
+        return VATTN_STATUS_INVALID_ARGUMENT;
+    }
+    int32_t d = x->plan->opt.head_dim;
+    int64_t visible = count_visible(kv);
+    x->calibrated = false;
+    memset(x->covered, 0, (size_t)(x->capacity / 64) * sizeof(uint64_t));
+    if (visible < CALIBRATION_LEAST) {
+        return VATTN_STATUS_INVALID_ARGUMENT;
+    }
+    struct calibration c = {0};
+    enum vattn_status status = calibration_allocate(&c, d) ? VATTN_STATUS_OK : VATTN_STATUS_NO_MEMORY;
+    int32_t n = status == VATTN_STATUS_OK ? sample_rows(kv, visible, c.list) : 0;
+    for (int32_t g = 0; g < x->plan->opt.n_kv_heads && status == VATTN_STATUS_OK; g++) {
+        const float * moment = q_second_moment == NULL ? NULL : q_second_moment + (size_t)g * (size_t)d * (size_t)d;
+        status = calibrate_head(x, kv, g, moment, &c, n);
+    }
+    calibration_free(&c);
+    x->calibrated = status == VATTN_STATUS_OK;
+    return status;
+}
+
+/* -------------------------------------------------------------------------------------------------------- validate */
+
+static bool fail(const char * why, const char ** reason) {
+    if (reason != NULL) {
+        *reason = why;
+    }
+    return false;
+}
+
+static bool book_valid(const struct vattn_index * x, int32_t g, const char ** reason) {
+    const struct vattn_code_book * b = &x->books[g];
+    struct vattn_code_layout l = b->layout;
+    int32_t d = x->plan->opt.head_dim;
+    if (l.n8 % 4 != 0 || l.n4 % 8 != 0 || l.n2 % 16 != 0 || vattn_layout_coords(l) > d ||
+        vattn_layout_token_bytes(l) > x->token_bytes) {
+        return fail("code layout: widths do not fit the block format or the budget", reason);
+    }
+    for (int32_t a = 0; a < vattn_layout_coords(l); a++) {
+        if (!(b->step[a] > 0.0F) || !isfinite(b->step[a])) {
+            return fail("code book: a step is not positive", reason);
+        }
+    }
+    for (size_t i = 0; i < book_floats(d); i++) {
+        if (!isfinite(x->tables[(size_t)g * book_floats(d) + i])) {
+            return fail("code book: a table holds a value that is not finite", reason);
+        }
+    }
+    return true;
+}
+
+bool vattn_index_validate(const struct vattn_index * x, const struct vattn_kv * kv, const char ** reason) {
+    if (x == NULL || x->capacity < 64 || x->capacity % 64 != 0) {
+        return fail("index: missing or of a capacity that is not a multiple of 64", reason);
+    }
+    if (!x->calibrated) {
+        return vattn_index_covered(x, 0, x->capacity) == 0 || fail("coverage: rows covered without a code", reason);
+    }
+    for (int32_t g = 0; g < x->plan->opt.n_kv_heads; g++) {
+        if (!book_valid(x, g, reason)) {
+            return false;
+        }
+    }
+    for (int64_t r = 0; kv != NULL && r < x->capacity; r++) {
+        if (vattn_bit(x->covered, r) && r >= kv->n_keys) {
+            return fail("coverage: a row beyond the cache is covered", reason);
+        }
+        if (vattn_bit(x->covered, r) && !vattn_index_row_current(x, kv, r)) {
+            return fail("codes: a row differs from what the live cache encodes to", reason);
+        }
+    }
+    return true;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The KV index of one layer (see README.md of this folder).
+ */
+#ifndef VATTN_INDEX_H
+#define VATTN_INDEX_H
+
+#include "base/bits.h"
+#include "plan/plan.h"
+
+/* The code of one KV head. d = head_dim; coordinates are sorted by falling eigenvalue. */
+struct vattn_code_book {
+    struct vattn_code_layout layout;
+    float * basis;      /* [d][d] row a: y_a = <basis_a, k> - shift_a */
+    float * inverse;    /* [d][d] row a: weight of y_a in <q, k> is <inverse_a, q> */
+    float * shift;      /* [d] <basis_a, mean> */
+    float * mean;       /* [d] */
+    float * step;       /* [coordinates with bits] */
+    float * error_var;  /* [d] expected squared quantisation error of y_a (lambda_a where it has no bits) */
+    float escape_above; /* squared residual ||y - y^||^2 above which a key is on the escape list */
+    float sigma2_usual; /* expected squared score error of a calibration query, log2 units */
+};
+
+struct vattn_index {
+    const struct vattn_plan * plan;
+    int64_t capacity;    /* multiple of 64 */
+    bool calibrated;
+    size_t token_bytes;  /* budget of one token and KV head */
+    struct vattn_code_book * books; /* [n_kv_heads] */
+    float * tables;      /* what the books point into */
+    uint8_t * codes;     /* [n_kv_heads][capacity * token_bytes] in blocks of 16 tokens */
+    uint64_t * covered;  /* [capacity / 64] rows whose codes are valid, all KV heads */
+    uint64_t * escape;   /* [n_kv_heads][capacity / 64] */
+};
+
+static inline const uint8_t * vattn_index_block(const struct vattn_index * x, int32_t g, int64_t row) {
+    size_t bytes = vattn_layout_token_bytes(x->books[g].layout);
+    return x->codes + ((size_t)g * (size_t)x->capacity) * x->token_bytes + (size_t)(row / VATTN_BLOCK) * VATTN_BLOCK * bytes;
+}
+
+static inline const uint64_t * vattn_index_escape(const struct vattn_index * x, int32_t g) {
+    return x->escape + (size_t)g * (size_t)(x->capacity / 64);
+}
+
+/* Bits of coordinate a. */
+static inline int vattn_code_bits(struct vattn_code_layout l, int32_t a) {
+    return a < l.n8 ? 8 : a < l.n8 + l.n4 ? 4 : a < vattn_layout_coords(l) ? 2 : 0;
+}
+
+/* Where coordinate a lives in the 16-token block: byte offset of token 0 and bit shift; tokens are 4 bytes apart. */
+void vattn_code_place(struct vattn_code_layout l, int32_t a, size_t * byte, int * shift);
+
+/* Basis, widths and steps from covariance and query second moment; cov, moment: [d][d]; moment NULL = identity. */
+enum vattn_status vattn_code_book_build(struct vattn_code_book * book, int32_t d, size_t token_bytes,
+                                        const double * mean, const double * cov, const float * moment, double q_scale);
+
+/* Reverse water-filling with the widths of the layout: lambda falling, at most token_bytes bytes per token. */
+struct vattn_code_layout vattn_code_allocate(const double * lambda, int32_t d, size_t token_bytes);
+
+/* Mean squared error of a b-bit uniform quantiser of a unit normal variable, and its step. */
+double vattn_quantiser_mse(int bits);
+double vattn_quantiser_step(int bits);
+
+/* Codes of up to 64 rows of KV head g, y^ form: code[a * 64 + j]; residual2[j] = ||y - y^||^2 (NaN for bad rows). */
+void vattn_index_quantise(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n,
+                          uint8_t * code, float * residual2);
+
+/*
+ * One query head (scaled by q_scale) against the codes of KV head g.  weight: [coordinates] int8, filled;
+ * returns the expected squared error of the proxy score, log2 units.
+ */
+float vattn_index_query(const struct vattn_code_book * book, int32_t d, const float * q, int8_t * weight,
+                        struct vattn_query_code * out);
+
+#endif

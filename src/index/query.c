@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A query head against the codes: <q, k> ~ <q, mean> + sum_a t_a (code_a - 2^(b-1) + 1/2),  t_a = <inverse_a, q> step_a.
+ * Each width class gets int8 weights with one scale.  The constant uses the rounded weights, so that their rounding
+ * errors multiply codes that are centred on zero.
+ */
+#include "index/index.h"
+
+#include <math.h>
+
+static float class_weights(const float * t, int32_t n, int8_t * weight) {
+    float top = 0.0F;
+    for (int32_t a = 0; a < n; a++) {
+        top = fmaxf(top, fabsf(t[a]));
+    }
+    float scale = top / 127.0F;
+    for (int32_t a = 0; a < n; a++) {
+        weight[a] = (int8_t)(scale > 0.0F ? lrintf(t[a] / scale) : 0);
+    }
+    return scale;
+}
+
+static float class_offset(const int8_t * weight, int32_t n, float scale, int bits) {
+    int32_t sum = 0;
+    for (int32_t a = 0; a < n; a++) {
+        sum += weight[a];
+    }
+    return scale * (float)sum * (0.5F - (float)(1 << (bits - 1)));
+}
+
+static float dot(const float * a, const float * b, int32_t n) {
+    float s[8] = {0};
+    for (int32_t i = 0; i < n; i++) {
+        s[i & 7] += a[i] * b[i];
+    }
+    return ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
+}
+
+float vattn_index_query(const struct vattn_code_book * book, int32_t d, const float * q, int8_t * weight,
+                        struct vattn_query_code * out) {
+    float t[VATTN_MAX_DIM], sigma2 = 0.0F;
+    struct vattn_code_layout l = book->layout;
+    for (int32_t a = 0; a < d; a++) {
+        float w = dot(book->inverse + (size_t)a * (size_t)d, q, d);
+        sigma2 += w * w * book->error_var[a];
+        t[a] = a < vattn_layout_coords(l) ? w * book->step[a] : 0.0F;
+    }
+    out->weight = weight;
+    out->scale8 = class_weights(t, l.n8, weight);
+    out->scale4 = class_weights(t + l.n8, l.n4, weight + l.n8);
+    out->scale2 = class_weights(t + l.n8 + l.n4, l.n2, weight + l.n8 + l.n4);
+    out->offset = dot(q, book->mean, d) + class_offset(weight, l.n8, out->scale8, 8) +
+                  class_offset(weight + l.n8, l.n4, out->scale4, 4) +
+                  class_offset(weight + l.n8 + l.n4, l.n2, out->scale2, 2);
+    return sigma2;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The plan: options with their defaults, the kernels, and everything derived from them once.
+ */
+#ifndef VATTN_PLAN_H
+#define VATTN_PLAN_H
+
+#include "vattn.h"
+#include "kernels/kernels.h"
+#include "verify/quantile.h"
+
+#define VATTN_LOG2E 1.4426950408889634
+
+struct vattn_plan {
+    struct vattn_options opt;
+    const struct vattn_kernels * kern;
+    int32_t group;      /* query heads per KV head */
+    float q_scale;      /* scale * log2(e): scores come out in log2 units */
+    double delta_head;  /* delta of one test, after the split of scope token */
+    double x;           /* eps / (1 + eps): what the estimate is compared with */
+    struct vattn_quantile quantile; /* of F, at 1 - delta_head */
+};
+
+/* Kernels by element type. */
+static inline void vattn_plan_score(const struct vattn_plan * p, const struct vattn_rows * rows, const float * q,
+                                    int32_t n_heads, float * out, ptrdiff_t ld) {
+    if (p->opt.k_type == VATTN_TYPE_F16) {
+        p->kern->score_f16(rows, q, n_heads, p->opt.head_dim, out, ld);
+    } else {
+        p->kern->score_f32(rows, q, n_heads, p->opt.head_dim, out, ld);
+    }
+}
+
+static inline void vattn_plan_accumulate(const struct vattn_plan * p, const struct vattn_rows * rows,
+                                         const float * weight, ptrdiff_t ld, int32_t n_heads, float * acc) {
+    if (p->opt.v_type == VATTN_TYPE_F16) {
+        p->kern->accumulate_f16(rows, weight, ld, n_heads, p->opt.v_dim, acc);
+    } else {
+        p->kern->accumulate_f32(rows, weight, ld, n_heads, p->opt.v_dim, acc);
+    }
+}
+
+static inline void vattn_plan_deviation(const struct vattn_plan * p, const struct vattn_rows * rows,
+                                        const float * center, const float * root, ptrdiff_t ld, int32_t n_heads,
+                                        int32_t first, float * dist2, float * bucket) {
+    if (p->opt.v_type == VATTN_TYPE_F16) {
+        p->kern->deviation_f16(rows, center, root, ld, n_heads, p->opt.v_dim, first, dist2, bucket);
+    } else {
+        p->kern->deviation_f32(rows, center, root, ld, n_heads, p->opt.v_dim, first, dist2, bucket);
+    }
+}
+
+/* Rows of KV head g. */
+static inline struct vattn_rows vattn_k_rows(const struct vattn_kv * kv, int32_t g) {
+    return (struct vattn_rows){(const char *)kv->k + (size_t)g * kv->k_head_stride, kv->k_row_stride, NULL, 0};
+}
+
+static inline struct vattn_rows vattn_v_rows(const struct vattn_kv * kv, int32_t g) {
+    return (struct vattn_rows){(const char *)kv->v + (size_t)g * kv->v_head_stride, kv->v_row_stride, NULL, 0};
+}
+
+static inline size_t vattn_type_bytes(enum vattn_type t) {
+    return t == VATTN_TYPE_F32 ? 4 : 2;
+}
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Scratch memory of a sparse call and the sets of rows that are always read.
+ */
+#include "sparse/sparse.h"
+
+#include <math.h>
+#include <string.h>
+
+#define CHUNK      4096
+#define MAX_CHUNKS 64
+#define SAMPLE     2048 /* least size of the design's subsample */
+
+static int64_t chunk_rows(int64_t n) {
+    int64_t chunks = (n + CHUNK - 1) / CHUNK;
+    chunks = chunks < 1 ? 1 : chunks > MAX_CHUNKS ? MAX_CHUNKS : chunks;
+    return ((n + chunks - 1) / chunks + 63) / 64 * 64;
+}
+
+struct vattn_sparse * vattn_sparse_layout(const struct vattn_plan * plan, struct vattn_scratch * a, int64_t n_keys) {
+    const struct vattn_options * o = &plan->opt;
+    size_t heads = (size_t)o->n_heads, kv_heads = (size_t)o->n_kv_heads, v_dim = (size_t)o->v_dim;
+    int64_t n = n_keys < 1 ? 1 : n_keys, chunk = chunk_rows(n);
+    struct vattn_sparse v = {.chunk = chunk, .n_chunks = (int32_t)((n + chunk - 1) / chunk), .ld = (n + 63) / 64 * 64};
+    size_t ld = (size_t)v.ld, chunks = (size_t)v.n_chunks, list = kv_heads * (ld + 64 * chunks);
+    size_t judges = kv_heads * (size_t)((plan->group + VATTN_JUDGE_HEADS - 1) / VATTN_JUDGE_HEADS);
+    v.sample_ld = (v.ld / 16 > SAMPLE ? v.ld / 16 : SAMPLE) + 64;
+    struct vattn_sparse * s = vattn_scratch_take(a, 1, sizeof *s);
+    v.heads = vattn_scratch_take(a, heads, sizeof *v.heads);
+    v.groups = vattn_scratch_take(a, kv_heads, sizeof *v.groups);
+    v.chunks = vattn_scratch_take(a, kv_heads * chunks, sizeof *v.chunks);
+    v.thresholds = vattn_scratch_take(a, heads, sizeof *v.thresholds);
+    v.goals = vattn_scratch_take(a, heads, sizeof *v.goals);
+    v.query_weights = vattn_scratch_take(a, heads * (size_t)o->head_dim, 1);
+    v.visible = vattn_scratch_take(a, ld / 16, sizeof *v.visible);
+    v.sure = vattn_scratch_take(a, ld / 16, sizeof *v.sure);
+    v.scores = vattn_scratch_take(a, heads * ld, sizeof *v.scores);
+    v.weights = vattn_scratch_take(a, heads * ld, sizeof *v.weights);
+    v.rows = vattn_scratch_take(a, list, sizeof *v.rows);
+    v.prob = vattn_scratch_take(a, list, sizeof *v.prob);
+    v.sample = vattn_scratch_take(a, heads * (size_t)v.sample_ld, sizeof *v.sample);
+    v.sample_w2 = vattn_scratch_take(a, heads * (size_t)v.sample_ld, sizeof *v.sample_w2);
+    v.sample_scale = vattn_scratch_take(a, kv_heads, sizeof *v.sample_scale);
+    v.sample_n = vattn_scratch_take(a, kv_heads, sizeof *v.sample_n);
+    v.estimates = vattn_scratch_take(a, heads * v_dim, sizeof *v.estimates);
+    v.buckets = vattn_scratch_take(a, heads * VATTN_BUCKETS * v_dim, sizeof *v.buckets);
+    v.judge_scratch = vattn_scratch_take(a, judges * 2 * VATTN_JUDGE_HEADS * (size_t)chunk, sizeof *v.judge_scratch);
+    v.partials = vattn_scratch_take(a, chunks * vattn_partial_floats(o->n_heads, o->v_dim), sizeof *v.partials);
+    if (s != NULL) {
+        *s = v;
+    }
+    return s;
+}
+
+static void put_word(uint16_t * set, int64_t w, uint64_t bits) {
+    for (int k = 0; k < 4; k++) {
+        set[w * 4 + k] = (uint16_t)(bits >> (16 * k));
+    }
+}
+
+/* Sure: visible rows without a code, the first `sink` and the last `window` visible rows. */
+static void mark_sure(struct vattn_call * c) {
+    struct vattn_sparse * s = c->sparse;
+    const struct vattn_kv * kv = c->in.kv;
+    const struct vattn_index * x = c->in.index;
+    int64_t words = vattn_words(kv->n_keys), left = c->plan->opt.sink;
+    for (int64_t w = 0; w < words; w++) {
+        uint64_t visible = vattn_word(kv->visible, w, kv->n_keys), sure = visible;
+        sure &= w * 64 < x->capacity ? ~x->covered[w] : ~(uint64_t)0;
+        for (uint64_t rest = visible; rest != 0 && left > 0; rest &= rest - 1, left--) {
+            sure |= rest & (~rest + 1);
+        }
+        put_word(s->visible, w, visible);
+        put_word(s->sure, w, sure);
+    }
+    left = c->plan->opt.window;
+    for (int64_t w = words - 1; w >= 0 && left > 0; w--) {
+        uint64_t visible = vattn_word(kv->visible, w, kv->n_keys);
+        for (int b = 63; b >= 0 && left > 0; b--) {
+            if ((visible >> b & 1U) != 0) {
+                s->sure[w * 4 + b / 16] = (uint16_t)(s->sure[w * 4 + b / 16] | 1U << (b % 16));
+                left--;
+            }
+        }
+    }
+}
+
+static uint64_t mix(uint64_t z) {
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return z ^ (z >> 31);
+}
+
+void vattn_sparse_begin(struct vattn_call * c) {
+    struct vattn_sparse * s = c->sparse;
+    const struct vattn_options * o = &c->plan->opt;
+    memset(s->heads, 0, (size_t)o->n_heads * sizeof *s->heads);
+    memset(s->groups, 0, (size_t)o->n_kv_heads * sizeof *s->groups);
+    s->sign_key = mix(mix(o->seed + UINT64_C(0x632BE59BD9B4E019)) + c->in.nonce) + mix((uint64_t)c->in.layer + 1);
+    mark_sure(c);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * PREPARE: query heads against the code book.  SCAN: proxy scores of all rows of a chunk; keys on the escape list are
+ * read and replace their proxies.
+ */
+#include "sparse/sparse.h"
+
+#include <string.h>
+
+/* A query whose expected proxy error is far above what the code was calibrated for is answered exactly. */
+#define ALIEN_FACTOR 16.0F
+#define ALIEN_LEAST  0.25F /* log2 units squared: below, the proxy is good whatever the calibration saw */
+
+void vattn_sparse_prepare(struct vattn_call * c, int32_t g) {
+    struct vattn_sparse * s = c->sparse;
+    const struct vattn_code_book * book = &c->in.index->books[g];
+    int32_t d = c->plan->opt.head_dim;
+    for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
+        struct vattn_head * head = &s->heads[h];
+        head->sigma2 = vattn_index_query(book, d, c->q + (size_t)h * (size_t)d, s->query_weights + (size_t)h * (size_t)d,
+                                         &head->code);
+        if (head->sigma2 > ALIEN_LEAST && head->sigma2 > ALIEN_FACTOR * book->sigma2_usual) {
+            s->groups[g].state = VATTN_GROUP_EXACT;
+        }
+    }
+}
+
+static int32_t escaped_rows(const struct vattn_call * c, int32_t g, int64_t begin, int64_t end, int32_t * list) {
+    const struct vattn_sparse * s = c->sparse;
+    const uint64_t * escape = vattn_index_escape(c->in.index, g);
+    int32_t n = 0;
+    for (int64_t w = begin / 64; w * 64 < end && w * 64 < c->in.index->capacity; w++) {
+        uint64_t bits = escape[w];
+        for (int k = 0; k < 4 && bits != 0; k++) {
+            uint64_t part = (uint64_t)(uint16_t)(s->visible[w * 4 + k] & ~s->sure[w * 4 + k]) << (16 * k);
+            bits &= part | ~((uint64_t)0xffff << (16 * k));
+        }
+        for (; bits != 0; bits &= bits - 1) {
+            list[n++] = (int32_t)(w * 64 + vattn_lowest(bits));
+        }
+    }
+    return n;
+}
+
+static void read_escapes(struct vattn_call * c, int32_t g, int32_t chunk, int64_t begin, int64_t end) {
+    struct vattn_sparse * s = c->sparse;
+    int32_t group = c->plan->group;
+    int32_t * list = s->rows + vattn_sparse_list(s, g, chunk);
+    size_t at = (size_t)(g * group) * (size_t)s->ld;
+    float * exact = s->weights + at + (size_t)begin; /* spare until GATHER */
+    struct vattn_rows k = vattn_k_rows(c->in.kv, g);
+    k.index = list;
+    k.n = escaped_rows(c, g, begin, end, list);
+    vattn_sparse_chunk(s, g, chunk)->n_escaped = k.n;
+    if (k.n == 0) {
+        return;
+    }
+    vattn_plan_score(c->plan, &k, vattn_call_q(c, g), group, exact, s->ld);
+    for (int32_t i = 0; i < group; i++) {
+        float * scores = s->scores + at + (size_t)i * (size_t)s->ld;
+        for (int32_t j = 0; j < k.n; j++) {
+            scores[list[j]] = exact[(size_t)i * (size_t)s->ld + (size_t)j];
+        }
+    }
+}
+
+void vattn_sparse_scan(struct vattn_call * c, int32_t g, int32_t chunk) {
+    struct vattn_sparse * s = c->sparse;
+    const struct vattn_index * x = c->in.index;
+    struct vattn_query_code query[16];
+    int32_t group = c->plan->group;
+    int64_t begin = vattn_sparse_chunk_begin(s, chunk), end = vattn_sparse_chunk_end(c, chunk);
+    int64_t covered_end = end < x->capacity ? end : x->capacity;
+    int32_t blocks = (int32_t)((covered_end - begin + VATTN_BLOCK - 1) / VATTN_BLOCK);
+    if (s->groups[g].state == VATTN_GROUP_EXACT) {
+        return;
+    }
+    for (int32_t i = 0; i < group && blocks > 0; i += 16) {
+        int32_t n = group - i < 16 ? group - i : 16, head = g * group + i;
+        for (int32_t k = 0; k < n; k++) {
+            query[k] = s->heads[head + k].code;
+        }
+        c->plan->kern->scan(vattn_index_block(x, g, begin), blocks, x->books[g].layout, query, n,
+                            s->scores + (size_t)head * (size_t)s->ld + (size_t)begin, (ptrdiff_t)s->ld);
+    }
+    read_escapes(c, g, chunk, begin, end);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+#include "verify/quantile.h"
+
+#include <math.h>
+
+static const double nodes_nu[VATTN_QUANTILE_NU] = {1,  1.25, 1.5, 2,  2.5, 3,  4,  5,  6,   8,   10,  13, 16,
+                                                   20, 26,   32,  42, 54,  70, 90, 120, 160, 220, 300, 600};
+static const double nodes_n2[VATTN_QUANTILE_N2] = {4,  5,  6,   8,   10,  12,  16,  20,  26,   32,   40,   50,
+                                                   64, 80, 100, 130, 160, 200, 300, 400, 600, 1000, 2000, 20000};
+
+/* Continued fraction of the incomplete beta function, evaluated by the modified Lentz method. */
+static double beta_fraction(double a, double b, double x) {
+    const double tiny = 1e-300;
+    double c = 1.0, d = 1.0 - (a + b) * x / (a + 1.0);
+    d = 1.0 / (fabs(d) < tiny ? tiny : d);
+    double f = d;
+    for (int m = 1; m <= 2000; m++) {
+        double even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
+        double odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
+        d = 1.0 + even * d;
+        c = 1.0 + even / c;
+        d = 1.0 / (fabs(d) < tiny ? tiny : d);
+        c = fabs(c) < tiny ? tiny : c;
+        f *= d * c;
+        d = 1.0 + odd * d;
+        c = 1.0 + odd / c;
+        d = 1.0 / (fabs(d) < tiny ? tiny : d);
+        c = fabs(c) < tiny ? tiny : c;
+        f *= d * c;
+        if (fabs(d * c - 1.0) < 1e-13) {
+            break;
+        }
+    }
+    return f;
+}
+
+double vattn_incomplete_beta(double a, double b, double x) {
+    if (x <= 0.0) {
+        return 0.0;
+    }
+    if (x >= 1.0) {
+        return 1.0;
+    }
+    double front = exp(lgamma(a + b) - lgamma(a) - lgamma(b) + a * log(x) + b * log1p(-x));
+    if (x < (a + 1.0) / (a + b + 2.0)) {
+        return front * beta_fraction(a, b, x) / a;
+    }
+    return 1.0 - front * beta_fraction(b, a, 1.0 - x) / b;
+}
+
+/* P(F > f) = I_{d2 / (d2 + d1 f)}(d2 / 2, d1 / 2) */
+static double upper_tail(double f, double d1, double d2) {
+    return vattn_incomplete_beta(d2 / 2.0, d1 / 2.0, d2 / (d2 + d1 * f));
+}
+
+double vattn_f_quantile(double delta, double d1, double d2) {
+    double low = -40.0, high = 40.0; /* log f; false position on log tail, guarded by bisection */
+    for (int i = 0; i < 60 && high - low > 1e-10; i++) {
+        double mid = 0.5 * (low + high);
+        if (upper_tail(exp(mid), d1, d2) > delta) {
+            low = mid;
+        } else {
+            high = mid;
+        }
+    }
+    return exp(high);
+}
+
+void vattn_quantile_init(struct vattn_quantile * table, double delta) {
+    table->delta = delta;
+    for (int i = 0; i < VATTN_QUANTILE_NU; i++) {
+        for (int j = 0; j < VATTN_QUANTILE_N2; j++) {
+            table->log_c[i][j] = log(vattn_f_quantile(delta, nodes_nu[i], nodes_n2[j]));
+        }
+    }
+}
+
+/* Position of x among n rising nodes, interpolating in 1/x: cell index and weight of its right end. */
+static int locate(const double * nodes, int n, double x, double * weight) {
+    int i = 0;
+    while (i < n - 2 && x > nodes[i + 1]) {
+        i++;
+    }
+    double a = 1.0 / nodes[i], b = 1.0 / nodes[i + 1], w = (a - 1.0 / x) / (a - b);
+    *weight = w < 0.0 ? 0.0 : w > 1.0 ? 1.0 : w;
+    return i;
+}
+
+double vattn_quantile_f(const struct vattn_quantile * table, double nu, double n2) {
+    if (!(n2 >= nodes_n2[0])) {
+        return INFINITY;
+    }
+    double u, v;
+    int i = locate(nodes_nu, VATTN_QUANTILE_NU, nu < 1.0 ? 1.0 : nu, &u);
+    int j = locate(nodes_n2, VATTN_QUANTILE_N2, n2, &v);
+    double lower = (1.0 - v) * table->log_c[i][j] + v * table->log_c[i][j + 1];
+    double upper = (1.0 - v) * table->log_c[i + 1][j] + v * table->log_c[i + 1][j + 1];
+    return 1.003 * exp((1.0 - u) * lower + u * upper);
+}
+
+double vattn_normal_two_sided(double delta) {
+    double low = 0.0, high = 40.0;
+    for (int i = 0; i < 200; i++) {
+        double mid = 0.5 * (low + high);
+        if (erfc(mid * 0.70710678118654752) > delta) {
+            low = mid;
+        } else {
+            high = mid;
+        }
+    }
+    return high;
+}

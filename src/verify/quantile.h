@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * c(nu, n2) = the (1 - delta) quantile of Fisher's F with nu and n2 degrees of freedom: what the squared error of the
+ * output, in units of its estimated variance, stays below with probability 1 - delta (docs/statistics.md).
+ * Tabulated once per plan; looked up by bilinear interpolation of log c in (1/nu, 1/n2), rounded up by 0.3 %.
+ */
+#ifndef VATTN_QUANTILE_H
+#define VATTN_QUANTILE_H
+
+#define VATTN_QUANTILE_NU 25
+#define VATTN_QUANTILE_N2 24
+
+struct vattn_quantile {
+    double delta;
+    double log_c[VATTN_QUANTILE_NU][VATTN_QUANTILE_N2];
+};
+
+void vattn_quantile_init(struct vattn_quantile * table, double delta);
+
+/* nu is clamped to [1, 600]; n2 below 4 gives infinity: too few draws to say anything. */
+double vattn_quantile_f(const struct vattn_quantile * table, double nu, double n2);
+
+/* The quantile itself, slowly: P(F > result) = delta. */
+double vattn_f_quantile(double delta, double d1, double d2);
+
+/* Regularised incomplete beta function I_x(a, b). */
+double vattn_incomplete_beta(double a, double b, double x);
+
+/* Two-sided standard normal quantile: P(|Z| > z) = delta. */
+double vattn_normal_two_sided(double delta);
+
+#endif
