@@ -30,12 +30,12 @@ venv_is_current() {
     [ -x .venv/bin/python ] && cmp -s scripts/requirements.txt .venv/requirements.installed
 }
 
-command -v dpkg-query >/dev/null || {
-    echo "install-deps: this is not a Debian system. Install the equivalents of: ${packages[*]}" >&2
-    exit 2
-}
-
-mapfile -t missing < <(missing_packages)
+if command -v dpkg-query >/dev/null; then
+    mapfile -t missing < <(missing_packages)
+else
+    echo "install-deps: not a Debian system, cannot check for: ${packages[*]}" >&2
+    missing=()
+fi
 
 if [ "${1:-}" = --list ]; then
     [ ${#missing[@]} -eq 0 ] || echo "missing Debian packages: ${missing[*]}"
@@ -62,17 +62,15 @@ if [ ${#missing[@]} -gt 0 ]; then
         "${apt_install[@]}" "${missing[@]}"
     fi
     rm -f /tmp/vattn-apt.$$
-else
-    echo "install-deps: all Debian packages are present"
 fi
 
-if venv_is_current; then
-    echo "install-deps: .venv is current"
-else
+if ! venv_is_current; then
     echo "install-deps: creating .venv with $(grep -v '^#' scripts/requirements.txt | tr '\n' ' ')"
     # Debian's interpreter by its full name: another python3 earlier in PATH may lack the venv module.
-    /usr/bin/python3 -m venv --clear .venv
+    python=/usr/bin/python3
+    [ -x "$python" ] || python=python3
+    "$python" -m venv --clear .venv
     .venv/bin/pip install -q --disable-pip-version-check -r scripts/requirements.txt
     cp scripts/requirements.txt .venv/requirements.installed
 fi
-echo "install-deps: done"
+echo "install-deps: everything is present"

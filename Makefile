@@ -1,0 +1,44 @@
+# The front door; CMake does the work. Two commands matter: `make test` and `make run`.
+#
+#   make            build the library, the plug-in and the command       (build/release)
+#   make test       install what is missing, build twice, run every test
+#   make run        the demo: MODEL= TEXT= NPROMPT= NDECODE= EPS= DELTA= THREADS=
+#   make install    PREFIX=/usr/local DESTDIR=
+#   make clean      remove build/ (downloads stay in .cache/; `make distclean` removes them and .venv/ too)
+
+JOBS   ?= $(shell nproc)
+PREFIX ?= /usr/local
+
+# Variables of the demo, handed over when given.
+export MODEL TEXT NPROMPT NDECODE EPS DELTA THREADS VATTN_CACHE JOBS
+
+.PHONY: all deps release dev test check run install clean distclean help
+
+all: release
+
+help:
+	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
+
+deps:
+	@scripts/install-deps.sh
+
+# A build tree remembers its options, so configuring again is cheap and always right.
+release dev: deps
+	@cmake --preset $@ >build-$@.log 2>&1 || { cat build-$@.log; exit 1; }; rm -f build-$@.log
+	@cmake --build --preset $@ -j $(JOBS)
+
+test: release dev
+	@scripts/run-tests.sh
+
+run: release
+	@scripts/run-demo.sh
+
+install: release
+	@cmake -DCMAKE_INSTALL_PREFIX=$(PREFIX) build/release >/dev/null
+	@cmake --install build/release
+
+clean:
+	rm -rf build
+
+distclean: clean
+	rm -rf .cache .venv
