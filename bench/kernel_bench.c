@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Time of every kernel of every tier: ns per row (or token or value), GB/s, and the time as a multiple of streaming the
+ * same bytes, cold (buffers far larger than the caches) and warm (a tile that stays in L2).
+ *
+ *     kernel_bench [tier or "all"] [kernel or "all"] [repetitions]
+ *
+ * Fastest and median of the repetitions; streaming is measured in turn with them.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "base/cpu_features.h"
+#include "base/half.h"
+#include "kernels/kernels.h"
+
+enum { COLD_BYTES = 192 << 20, MAX_REPS = 101, TILE = 128, MAX_HEADS = 8, MAX_N = 1 << 20 };
+
+static char * cold;      /* rows or codes */
+static float * scores;   /* MAX_HEADS x MAX_N */
+static int32_t * picked, * prob;
+static float * query, * acc, * center, * bucket;
+static int32_t reps = 9;
+static const char * only_kernel = "all";
+static volatile uint64_t sink;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static uint64_t rng = 88172645463325252u;
+
+static uint32_t draw(void) {
+    rng ^= rng << 13;
+    rng ^= rng >> 7;
+    rng ^= rng << 17;
+    return (uint32_t)(rng >> 32);
+}
+
+static void * map(size_t bytes) {
+    void * p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
+        perror("mmap");
+        exit(1);
+    }
+    madvise(p, bytes, MADV_HUGEPAGE);
+    return p;
+}
+
+static int by_value(const void * a, const void * b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Add up 64-bit words: what reading costs at least. */
+static void stream(const char * from, size_t bytes) {
+    uint64_t sum[8] = {0};
+    for (size_t i = 0; i + 64 <= bytes; i += 64) {
+        uint64_t word[8];
+        __builtin_prefetch(from + i + 4096);
+        memcpy(word, from + i, 64);
+        for (int32_t k = 0; k < 8; k++) {
+            sum[k] += word[k];
+        }
+    }
+    sink = sum[0] ^ sum[1] ^ sum[2] ^ sum[3] ^ sum[4] ^ sum[5] ^ sum[6] ^ sum[7];
+}
+
+struct job {
+    const struct vattn_kernels * kernels;
+    const char * kernel;
+    int32_t n, n_heads, dim;   /* rows or tokens in all, per call TILE (dense) or n (sparse) */
+    size_t stride;
+    bool gather, warm;
+    struct vattn_code_layout layout;
+};
+
+enum { GATHER = 384 };
+
+static void run(const struct job * job) {
+    const struct vattn_kernels * k = job->kernels;
+    const bool score = strcmp(job->kernel, "score") == 0;
+    const bool deviation = strcmp(job->kernel, "deviation") == 0;
+    if (strcmp(job->kernel, "scan") == 0) {
+        struct vattn_query_code q[MAX_HEADS];
+        for (int32_t g = 0; g < job->n_heads; g++) {
+            q[g] = (struct vattn_query_code){(const int8_t *)cold + 1000 * g, 1, 0.01f, 0.02f, 0.03f};
+        }
+        const int32_t step = 256; /* blocks per call: scores stay in L2 */
+        const size_t block = 16 * vattn_layout_token_bytes(job->layout);
+        for (int32_t b = 0; b < job->n / 16; b += step) {
+            k->scan((uint8_t *)cold + (job->warm ? 0 : block * (size_t)b), step, job->layout, q, job->n_heads, scores, 16 * step);
+        }
+        return;
+    }
+    if (strcmp(job->kernel, "select") == 0) {
+        const float threshold[MAX_HEADS] = {0};
+        const struct vattn_random_key key = {{1, 2}, {3, 4}, 5};
+        const int32_t step = 256;
+        for (int32_t b = 0; b < job->n / 16; b += step) {
+            sink = (uint64_t)k->select(scores, 16 * step, threshold, job->n_heads, 16 * (int64_t)b, step, NULL, NULL, 2000, &key, picked, prob);
+        }
+        return;
+    }
+    if (strcmp(job->kernel, "exp2_sum") == 0 || strcmp(job->kernel, "max") == 0) {
+        float sum = 0;
+        for (int32_t j = 0; j < job->n; j += 1024) {
+            if (job->kernel[0] == 'm') {
+                sum += k->max(scores, 1024);
+            } else {
+                sum += k->exp2_sum(scores, 1024, 1);
+            }
+        }
+        sink = (uint64_t)sum;
+        return;
+    }
+    const int32_t step = job->gather ? GATHER : TILE;
+    for (int32_t j = 0; j < job->n; j += step) {
+        struct vattn_rows rows = {cold, job->stride, job->gather ? picked + j : NULL, step};
+        if (!job->gather && !job->warm) {
+            rows.base = cold + job->stride * (size_t)j;
+        }
+        if (score) {
+            k->score_f16(&rows, query, job->n_heads, job->dim, scores, step);
+        } else if (deviation) {
+            k->deviation_f16(&rows, center, scores, step, job->n_heads, job->dim, j, scores + 16384, bucket);
+        } else {
+            k->accumulate_f16(&rows, scores, step, job->n_heads, job->dim, acc);
+        }
+    }
+}
+
+static void report(const struct job * job, const char * shape, double bytes_per_item) {
+    if (strcmp(only_kernel, "all") != 0 && strcmp(only_kernel, job->kernel) != 0) {
+        return;
+    }
+    double time[MAX_REPS], floor[MAX_REPS];
+    const double bytes = bytes_per_item * job->n;
+    run(job);
+    for (int32_t r = 0; r < reps; r++) {
+        double t = now();
+        run(job);
+        time[r] = now() - t;
+        t = now();
+        stream(cold + ((size_t)r % 2) * (64 << 20), 64 << 20);
+        floor[r] = (now() - t) / (64 << 20);
+    }
+    qsort(time, (size_t)reps, sizeof *time, by_value);
+    qsort(floor, (size_t)reps, sizeof *floor, by_value);
+    printf("%-8s %-10s %-36s %-4s ns %8.3f median %8.3f", job->kernels->name, job->kernel, shape,
+           job->warm ? "warm" : "cold", 1e9 * time[0] / job->n, 1e9 * time[reps / 2] / job->n);
+    if (bytes > 0) {
+        printf("  GB/s %6.2f  x streaming %5.2f", 1e-9 * bytes / time[0], time[reps / 2] / (bytes * floor[reps / 2]));
+    }
+    printf("\n");
+}
+
+static void bench(const struct vattn_kernels * kernels) {
+    static const int32_t heads[] = {1, 3, 4, 7, 8};
+    char text[80];
+    for (int32_t d = 128; d >= 64; d -= 64) {
+        const char * const names[] = {"score", "accumulate", "deviation"};
+        for (int32_t op = 0; op < 3; op++) {
+            for (int32_t h = 0; h < 5; h++) {
+                for (int32_t mode = 0; mode < 4; mode++) {
+                    /* warm tile; contiguous rows; rows of 8 heads side by side; a gather of 3 % of them */
+                    const size_t stride = (size_t)d * 2 * (mode >= 2 ? 8 : 1);
+                    const int32_t n_all = (int32_t)((COLD_BYTES / 2) / stride) / TILE * TILE;
+                    struct job job = {kernels, names[op], mode == 0 ? 1 << 14 : n_all, heads[h], d, stride, mode == 3, mode == 0, {0, 0, 0}};
+                    if (mode == 3) {
+                        int32_t n = 0;
+                        for (int32_t j = 0; j < n_all; j++) {
+                            if (draw() % 32 == 0) {
+                                picked[n++] = j;
+                            }
+                        }
+                        job.n = n / GATHER * GATHER;
+                    } else if (op == 2) {
+                        continue;
+                    }
+                    snprintf(text, sizeof text, "dim %d heads %d %s", d, heads[h], mode == 3 ? "gather" : mode == 2 ? "strided" : "contiguous");
+                    report(&job, text, 2.0 * d);
+                }
+            }
+        }
+    }
+    static const struct vattn_code_layout layouts[] = {{8, 16, 32}, {4, 24, 64}, {16, 16, 0}, {0, 0, 128}, {32, 0, 0}};
+    for (int32_t l = 0; l < 5; l++) {
+        for (int32_t h = 0; h < 5; h++) {
+            for (int32_t warm = 0; warm < 2; warm++) {
+                const struct job job = {kernels, "scan", 1 << 20, heads[h], 0, 0, false, warm, layouts[l]};
+                snprintf(text, sizeof text, "heads %d layout %d %d %d", heads[h], layouts[l].n8, layouts[l].n4, layouts[l].n2);
+                report(&job, text, (double)vattn_layout_token_bytes(layouts[l]));
+            }
+        }
+    }
+    for (int32_t h = 0; h < 5; h++) {
+        for (int32_t j = 0; j < MAX_N; j++) {
+            scores[j] = -7 * fabsf(scores[j]) - 4;
+            scores[j] = -4 - (float)(draw() % 1000) / 60;
+        }
+        const struct job job = {kernels, "select", 1 << 20, heads[h], 0, 0, false, true, {0, 0, 0}};
+        snprintf(text, sizeof text, "heads %d", heads[h]);
+        report(&job, text, 0);
+    }
+    const struct job exp2_sum = {kernels, "exp2_sum", 1 << 20, 0, 0, 0, false, true, {0, 0, 0}};
+    const struct job max = {kernels, "max", 1 << 20, 0, 0, 0, false, true, {0, 0, 0}};
+    report(&exp2_sum, "1024 values", 0);
+    report(&max, "1024 values", 0);
+}
+
+int main(int argc, char ** argv) {
+    const char * tier = argc > 1 ? argv[1] : "all";
+    only_kernel = argc > 2 ? argv[2] : "all";
+    reps = argc > 3 ? atoi(argv[3]) : reps;
+    reps = reps < 1 ? 1 : reps > MAX_REPS ? MAX_REPS : reps;
+    cold = map(COLD_BYTES + (1 << 20));
+    scores = map((size_t)MAX_HEADS * MAX_N * sizeof *scores);
+    picked = map((MAX_N + 16) * sizeof *picked);
+    prob = map((MAX_N + 16) * sizeof *prob);
+    query = map(MAX_HEADS * VATTN_MAX_DIM * sizeof *query);
+    acc = map(MAX_HEADS * VATTN_MAX_DIM * sizeof *acc);
+    center = map(MAX_HEADS * VATTN_MAX_DIM * sizeof *center);
+    bucket = map(VATTN_BUCKETS * MAX_HEADS * VATTN_MAX_DIM * sizeof *bucket);
+    for (size_t i = 0; i < COLD_BYTES / 2; i++) {
+        const uint16_t half = vattn_half_from_float((float)(draw() >> 8) * 0x1p-23f - 1);
+        memcpy(cold + 2 * i, &half, sizeof half);
+    }
+    for (int32_t j = 0; j < MAX_HEADS * MAX_N; j++) {
+        scores[j] = (float)(draw() >> 8) * 0x1p-24f;
+    }
+    for (int32_t i = 0; i < MAX_HEADS * VATTN_MAX_DIM; i++) {
+        query[i] = (float)(draw() >> 8) * 0x1p-24f - 0.5f;
+    }
+    const struct vattn_cpu_features cpu = vattn_cpu_features_detect();
+    const struct vattn_kernels * tables[3] = {&vattn_kernels_generic, NULL, NULL};
+#if defined(__x86_64__)
+    tables[1] = cpu.avx2 ? &vattn_kernels_avx2 : NULL;
+    tables[2] = cpu.avx512 ? &vattn_kernels_avx512 : NULL;
+#endif
+    (void)cpu;
+    for (int32_t i = 0; i < 3; i++) {
+        if (tables[i] != NULL && (strcmp(tier, "all") == 0 || strcmp(tier, tables[i]->name) == 0)) {
+            bench(tables[i]);
+        }
+    }
+    return 0;
+}
