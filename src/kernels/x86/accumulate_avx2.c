@@ -128,4 +128,6 @@ VATTN_AVX2 void vattn_accumulate_f32_avx2(const struct vattn_rows * rows, const 
     accumulate(rows, false, weight, ld, n_heads, dim, acc);
 }
 
+#else
+typedef int vattn_empty_translation_unit;
 #endif

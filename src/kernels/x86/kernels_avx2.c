@@ -13,10 +13,10 @@ const struct vattn_kernels vattn_kernels_avx2 = {
     .accumulate_f32 = vattn_accumulate_f32_avx2,
     .deviation_f16 = vattn_deviation_f16_generic,
     .deviation_f32 = vattn_deviation_f32_generic,
-    .max = vattn_max_generic,
-    .exp2_sum = vattn_exp2_sum_generic,
-    .scan = vattn_scan_generic,
-    .select = vattn_select_generic,
+    .max = vattn_max_avx2,
+    .exp2_sum = vattn_exp2_sum_avx2,
+    .scan = vattn_scan_avx2,
+    .select = vattn_select_avx2,
 };
 
 #else

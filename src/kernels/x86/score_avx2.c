@@ -162,4 +162,6 @@ VATTN_AVX2 void vattn_score_f32_avx2(const struct vattn_rows * rows, const float
     score(rows, false, q, n_heads, dim, out, ld);
 }
 
+#else
+typedef int vattn_empty_translation_unit;
 #endif
