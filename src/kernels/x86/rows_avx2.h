@@ -21,17 +21,21 @@ VATTN_ALWAYS_INLINE const char * row_at(const struct vattn_rows * rows, int32_t 
     return (const char *)rows->base + row * rows->stride;
 }
 
+VATTN_ALWAYS_INLINE void prefetch_row(const struct vattn_rows * rows, int32_t j, size_t row_bytes) {
+    const size_t row = (size_t)(rows->index != NULL ? rows->index[j] : j);
+    const uintptr_t at = (uintptr_t)rows->base + row * rows->stride;
+    for (uintptr_t line = at; line < at + row_bytes; line += 64) {
+        _mm_prefetch((const char *)line, _MM_HINT_T0);
+    }
+}
+
 /* Prefetch rows [begin, end) + AVX2_AHEAD.  Contiguous rows are prefetched past the last one, for the next call. */
 VATTN_ALWAYS_INLINE void prefetch_rows(const struct vattn_rows * rows, int32_t begin, int32_t end, size_t row_bytes) {
     for (int32_t j = begin + AVX2_AHEAD; j < end + AVX2_AHEAD; j++) {
         if (rows->index != NULL && j >= rows->n) {
             return;
         }
-        const size_t row = (size_t)(rows->index != NULL ? rows->index[j] : j);
-        const uintptr_t at = (uintptr_t)rows->base + row * rows->stride;
-        for (uintptr_t line = at; line < at + row_bytes; line += 64) {
-            _mm_prefetch((const char *)line, _MM_HINT_T0);
-        }
+        prefetch_row(rows, j, row_bytes);
     }
 }
 
