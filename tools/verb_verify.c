@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT
+ * vattn verify: is the promise kept, head by head, on real queries?
+ *
+ * For every (capture, step): truth once in double precision, then thousands of draws of the whole procedure, each one
+ * from the same frozen controller state.  The test is the two-stage binomial one of binomial.h. */
+#include "binomial.h"
+#include "complain.h"
+#include "coverage.h"
+#include "truth.h"
+#include "verbs.h"
+#include "verify_report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double FALSE_ALARM = 1e-6;
+static const double LOOK_AGAIN = 0.05;
+enum { STAGE2_DRAWS_FACTOR = 10 };
+
+struct verify_request {
+    struct attend_flags flags;
+    char ** paths;
+    int n_paths;
+    int64_t * steps; /* NULL = first, middle, last */
+    int n_steps;
+    const char * json;
+    double claim_eps; /* 0 = eps */
+    bool single_stage, progress;
+};
+
+struct verify_run {
+    const struct verify_request * request;
+    struct capture * captures;
+    struct case_result * cases;
+    int64_t n_cases;
+    struct verify_limits limits;
+    struct verify_totals totals;
+    struct progress progress;
+    int64_t n_runs; /* (capture, step) pairs */
+};
+
+/* The steps of one capture to verify: as asked, or first, middle and last without repetition. */
+static int steps_of(const struct verify_request * request, const struct capture * capture, int32_t * steps) {
+    const int32_t last = capture->n_steps - 1;
+    const int32_t usual[] = {0, last / 2, last};
+    int n = 0;
+    if (request->steps != NULL) {
+        for (int i = 0; i < request->n_steps; i++) {
+            if (request->steps[i] > last)
+                give_up("--steps: %s has steps 0 to %d", capture->path, last);
+            steps[n++] = (int32_t)request->steps[i];
+        }
+        return n;
+    }
+    for (int i = 0; i < 3; i++)
+        if (i == 0 || usual[i] != usual[i - 1])
+            steps[n++] = usual[i];
+    return n;
+}
+
+static int32_t cases_per_step(const struct verify_request * request, const struct capture * capture) {
+    return request->flags.options.scope == VATTN_SCOPE_LAYER ? 1 : capture->n_heads;
+}
+
+/* Scope token gives every head of every layer an equal share of delta; that share is what one case is tested for. */
+static double case_delta(const struct verify_request * request, const struct capture * captures) {
+    const struct vattn_options * options = &request->flags.options;
+    const int32_t n_layers = options->n_layers > 0 ? options->n_layers : 1;
+    if (options->scope != VATTN_SCOPE_TOKEN)
+        return options->delta;
+    return options->delta / ((double)captures[0].n_heads * n_layers);
+}
+
+static void set_limits(struct verify_run * run) {
+    const struct verify_request * request = run->request;
+    struct verify_limits * limits = &run->limits;
+    const double share = FALSE_ALARM / (double)run->n_cases;
+    limits->cases = run->n_cases;
+    limits->case_delta = case_delta(request, run->captures);
+    limits->two_stages = !request->single_stage;
+    limits->draws1 = request->flags.draws;
+    limits->limit1 = binomial_limit(limits->draws1, limits->case_delta, limits->two_stages ? LOOK_AGAIN : share);
+    limits->draws2 = limits->draws1 * STAGE2_DRAWS_FACTOR;
+    limits->limit2 = binomial_limit(limits->draws2, limits->case_delta, share);
+}
+
+/* Draw the suspects of one step again, with nonces that stage 1 did not use. */
+static void second_stage(struct verify_run * run, const struct subject * subject, const double * truth, bool layer,
+                         struct case_result * cases, int32_t n_cases) {
+    const struct verify_limits * limits = &run->limits;
+    struct draw_table table;
+    progress_extend(&run->progress, limits->draws2);
+    table = draw_table_run(subject, truth, layer, limits->draws1, limits->draws2, run->request->flags.threads,
+                           &run->progress);
+    for (int32_t i = 0; i < n_cases; i++)
+        if (cases[i].suspect) {
+            cases[i].draws2 = limits->draws2;
+            cases[i].misses2 = case_condense(&table, i, run->totals.eps).misses;
+            cases[i].failed = cases[i].misses2 > limits->limit2;
+        }
+    draw_table_free(&table);
+}
+
+/* Means over draws, added to the totals; returns the mean number of looks. */
+static double add_readings(struct verify_run * run, const struct subject * subject, const struct draw_table * table) {
+    const double weight = 1.0 / ((double)table->draws * (double)run->n_runs);
+    double rounds = 0;
+    for (int64_t r = 0; r < table->draws; r++) {
+        run->totals.rows_kv_fraction += weight * table->reading[r].rows_kv_fraction;
+        run->totals.bytes_fraction += weight * table->reading[r].bytes_fraction;
+        run->totals.rounds += weight * table->reading[r].rounds;
+        rounds += table->reading[r].rounds / (double)table->draws;
+    }
+    run->totals.index_bytes_per_token += (double)subject->index_bytes / (double)subject->n / (double)run->n_runs;
+    return rounds;
+}
+
+static void verify_step(struct verify_run * run, int number, int32_t step, struct case_result * cases) {
+    const struct verify_request * request = run->request;
+    const struct capture * capture = &run->captures[number];
+    const bool layer = request->flags.options.scope == VATTN_SCOPE_LAYER;
+    const int32_t n_cases = cases_per_step(request, capture);
+    double * truth = must_alloc((size_t)capture->n_heads * (size_t)capture->v_dim, sizeof *truth);
+    struct subject subject;
+    struct draw_table table;
+    double rounds;
+    bool any_suspect = false;
+    subject_prepare(&subject, capture, step, &request->flags);
+    truth_attend(capture, step, request->flags.threads, truth);
+    table = draw_table_run(&subject, truth, layer, 0, request->flags.draws, request->flags.threads, &run->progress);
+    for (int32_t i = 0; i < n_cases; i++) {
+        cases[i] = case_condense(&table, i, run->totals.eps);
+        cases[i].capture = number;
+        cases[i].step = step;
+        cases[i].head = layer ? -1 : i;
+        cases[i].n = subject.n;
+        cases[i].suspect = cases[i].misses > run->limits.limit1;
+        cases[i].failed = cases[i].suspect;
+        any_suspect |= cases[i].suspect;
+    }
+    rounds = add_readings(run, &subject, &table);
+    draw_table_free(&table);
+    if (any_suspect && run->limits.two_stages)
+        second_stage(run, &subject, truth, layer, cases, n_cases);
+    progress_end(&run->progress);
+    verify_print_step(capture->name, cases, n_cases, rounds);
+    subject_free(&subject);
+    free(truth);
+}
+
+static void open_captures(struct verify_run * run) {
+    const struct verify_request * request = run->request;
+    run->captures = must_alloc((size_t)request->n_paths, sizeof *run->captures);
+    for (int i = 0; i < request->n_paths; i++) {
+        int32_t * steps;
+        int n_steps;
+        capture_must_open(request->paths[i], &run->captures[i]);
+        steps = must_alloc((size_t)(request->n_steps + 3), sizeof *steps);
+        n_steps = steps_of(request, &run->captures[i], steps);
+        run->n_runs += n_steps;
+        run->n_cases += (int64_t)n_steps * cases_per_step(request, &run->captures[i]);
+        free(steps);
+        if (request->flags.options.scope == VATTN_SCOPE_TOKEN && run->captures[i].n_heads != run->captures[0].n_heads)
+            give_up("%s: has another number of heads than %s; verify them apart in scope token", request->paths[i],
+                    request->paths[0]);
+    }
+    run->cases = must_alloc((size_t)run->n_cases, sizeof *run->cases);
+}
+
+static void verify_all(struct verify_run * run) {
+    struct case_result * next = run->cases;
+    int32_t * steps = must_alloc((size_t)(run->request->n_steps + 3), sizeof *steps);
+    progress_start(&run->progress, "verify: draws", run->n_runs * run->request->flags.draws, run->request->progress);
+    for (int i = 0; i < run->request->n_paths; i++) {
+        const int n_steps = steps_of(run->request, &run->captures[i], steps);
+        for (int s = 0; s < n_steps; s++) {
+            verify_step(run, i, steps[s], next);
+            next += cases_per_step(run->request, &run->captures[i]);
+        }
+    }
+    free(steps);
+}
+
+static int verify(const struct verify_request * request) {
+    const struct vattn_options * options = &request->flags.options;
+    struct verify_run run = {.request = request};
+    const double started = seconds_now();
+    char reason[256];
+    int64_t failed;
+    run.totals.eps = request->claim_eps > 0 ? request->claim_eps : options->eps;
+    open_captures(&run);
+    set_limits(&run);
+    verify_print_limits(&run.limits);
+    verify_all(&run);
+    verify_add_up(run.cases, run.n_cases, &run.totals);
+    run.totals.seconds = seconds_now() - started;
+    failed = run.totals.failed;
+    verify_print_failures(run.captures, run.cases, run.n_cases, &run.limits);
+    verify_print_summary(options, &run.limits, &run.totals);
+    if (request->json != NULL && !verify_write_json(request->json, options, run.captures, run.cases, run.n_cases,
+                                                    &run.limits, &run.totals, reason, sizeof reason))
+        give_up("--json %s: %s; choose another place", request->json, reason);
+    for (int i = 0; i < request->n_paths; i++)
+        capture_close(&run.captures[i]);
+    free(run.captures);
+    free(run.cases);
+    return failed > 0 ? EXIT_BROKEN : EXIT_FINE;
+}
+
+enum { KEY_STEPS = 0x200, KEY_JSON, KEY_SINGLE_STAGE, KEY_PROGRESS, KEY_CLAIM_EPS };
+
+static const struct argp_option options[] = {
+    {"steps", KEY_STEPS, "I,J,...", 0, "decode steps of every capture (default: first, middle, last)", 0},
+    {"json", KEY_JSON, "FILE", 0, "write the verdict and every case as JSON; - is stdout", 0},
+    {"single-stage", KEY_SINGLE_STAGE, NULL, 0, "decide after the first stage, with its own limit", 0},
+    {"claim-eps", KEY_CLAIM_EPS, "X", 0,
+     "judge by X instead of eps: a planted cheat, to see that verify catches it (run with --eps 0.4 --claim-eps 0.05)", 0},
+    {"progress", KEY_PROGRESS, NULL, 0, "show progress even if stderr is not a terminal", 0},
+    {0},
+};
+
+static error_t parse(int key, char * text, struct argp_state * state) {
+    struct verify_request * request = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &request->flags;
+        return 0;
+    case KEY_STEPS:
+        free(request->steps);
+        request->n_steps = flag_list("--steps", text, 0, INT32_MAX, &request->steps);
+        return 0;
+    case KEY_JSON:
+        request->json = text;
+        return 0;
+    case KEY_SINGLE_STAGE:
+        request->single_stage = true;
+        return 0;
+    case KEY_CLAIM_EPS:
+        request->claim_eps = flag_number("--claim-eps", text, 1e-9, 1e9);
+        return 0;
+    case KEY_PROGRESS:
+        request->progress = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        request->paths[request->n_paths++] = text;
+        return 0;
+    case ARGP_KEY_END:
+        if (request->n_paths == 0)
+            give_up("CAPTURE is missing; try 'vattn verify layer09.safetensors'");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const char doc[] =
+    "Test the promise on captures: for every case (capture, step, head) the share of draws whose true error exceeds eps "
+    "must be compatible with delta."
+    "\vExamples:\n"
+    "  vattn verify layer*.safetensors\n"
+    "      eps = delta = 0.05, first, middle and last step, 2,000 draws a head\n"
+    "  vattn verify --scope layer --eps 0.1 --json verdict.json layer09.safetensors\n"
+    "      one case per step: all heads together\n"
+    "  vattn verify --method paper-d layer09.safetensors\n"
+    "      the paper's method controls the denominator; expect output misses\n"
+    "\n"
+    "The test: a case with at most L1 misses passes. Otherwise it gets ten times as many fresh draws and fails above L2 "
+    "misses. L1 is the least number that a good case exceeds with probability at most 0.05, L2 with probability at most "
+    "1e-6 / cases, both from exact binomial tails at delta. Draws are never pooled over heads. An exact answer is never a "
+    "miss, so the rows read and the share of exact answers stand beside the verdict.\n"
+    "Exit code: 0, 1 if a case fails, 2 for bad usage or input.";
+
+int verb_verify(int argc, char ** argv) {
+    static const struct argp_child children[] = {{&attend_flags_argp, 0, "How to attend:", 1}, {0}};
+    static const struct argp argp = {options, parse, "CAPTURE...", doc, children, NULL, NULL};
+    struct verify_request request = {.paths = must_alloc((size_t)argc, sizeof(char *))};
+    int code;
+    attend_flags_init(&request.flags, 2000);
+    parse_arguments(&argp, argc, argv, &request);
+    code = verify(&request);
+    free(request.paths);
+    free(request.steps);
+    return code;
+}
