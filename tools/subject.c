@@ -3,37 +3,13 @@
 
 #include "complain.h"
 #include "second_moment.h"
+#include "team.h"
 
-#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const uint64_t WARM_NONCE = (uint64_t)1 << 63;
 static const int64_t LEAST_ROWS_TO_CALIBRATE = 64;
-
-enum vattn_status team_attend(const struct vattn_plan * plan, const struct vattn_input * input, void * work,
-                              size_t work_bytes, int threads) {
-    struct vattn_call * call = NULL;
-    int32_t n_tasks = 0;
-    enum vattn_status status;
-    if (threads <= 1)
-        return vattn_attend(plan, input, work, work_bytes);
-    status = vattn_call_begin(plan, input, work, work_bytes, &call);
-    if (status < 0)
-        return status;
-#pragma omp parallel num_threads(threads)
-    for (;;) {
-#pragma omp single
-        n_tasks = vattn_call_next(call); /* the barriers of `single` and `for` keep the phases apart */
-        const int32_t n = n_tasks;
-        if (n <= 0)
-            break;
-#pragma omp for schedule(dynamic, 1)
-        for (int32_t task = 0; task < n; task++)
-            vattn_call_task(call, task);
-    }
-    return vattn_call_end(call);
-}
 
 static void make_plan(struct subject * subject, const struct attend_flags * flags) {
     const struct capture * capture = subject->capture;
@@ -105,7 +81,7 @@ static enum vattn_status call_step(const struct subject * subject, int32_t step,
         .nonce = nonce,
         .layer = subject->capture->layer,
     };
-    return team_attend(subject->plan, &input, caller->work, subject->call_bytes, threads);
+    return team_attend(subject->plan, &input, caller->work, subject->call_bytes, threads, NULL);
 }
 
 /* Let the controller see the steps before, once, in order. */

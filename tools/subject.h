@@ -52,8 +52,4 @@ struct reading subject_reading(const struct subject * subject, const struct vatt
 /* The answer of a whole call: uncertified if any head is, else certified if any head is, else exact. */
 enum vattn_answer joint_answer(const struct vattn_certificate * cert, int32_t n_heads);
 
-/* Drive a call of the library with a team of threads. */
-enum vattn_status team_attend(const struct vattn_plan * plan, const struct vattn_input * input, void * work,
-                              size_t work_bytes, int threads);
-
 #endif

@@ -1,10 +1,265 @@
 /* SPDX-License-Identifier: MIT
- * vattn bench: to come. */
+ * vattn bench: how long a decode step of one layer takes, beside the time of streaming its cache once. */
+#include "bench_case.h"
 #include "complain.h"
+#include "json_file.h"
+#include "machine.h"
+#include "methods.h"
+#include "options.h"
 #include "verbs.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct bench_request {
+    struct synthetic_shape shape;
+    struct vattn_options options;
+    int64_t *keys, *threads;
+    int n_keys, n_threads;
+    enum vattn_method methods[BENCH_MAX_METHODS];
+    int n_methods;
+    double density; /* 0: eps decides */
+    int repeat;
+    const char * json;
+};
+
+static cJSON * describe_machine(const char * tier) {
+    cJSON * machine = cJSON_CreateObject();
+    char name[128];
+    machine_cpu_name(name, sizeof name);
+    cJSON_AddStringToObject(machine, "cpu", name);
+    cJSON_AddNumberToObject(machine, "processors", default_threads());
+    cJSON_AddNumberToObject(machine, "llc_bytes", (double)machine_llc_bytes());
+    cJSON_AddStringToObject(machine, "tier", tier);
+    cJSON_AddStringToObject(machine, "vattn", vattn_version());
+    return machine;
+}
+
+static cJSON * describe_stages(const struct bench_result * result) {
+    static const char * const names[VATTN_STAGE_COUNT] = {NULL, "scan", "design", "gather", "estimate", "merge"};
+    cJSON * stages = cJSON_CreateObject();
+    for (int s = 1; s < VATTN_STAGE_COUNT; s++)
+        cJSON_AddNumberToObject(stages, names[s], result->stage_ms[s]);
+    return stages;
+}
+
+static cJSON * describe_case(const struct bench_rig * rig, const struct bench_result * r, int threads, double stream_ms) {
+    cJSON * item = cJSON_CreateObject();
+    cJSON_AddStringToObject(item, "method", vattn_method_name(r->method));
+    cJSON_AddNumberToObject(item, "n", (double)rig->shape.n_keys);
+    cJSON_AddNumberToObject(item, "threads", threads);
+    cJSON_AddNumberToObject(item, "rows_kv_fraction", r->rows_kv_fraction);
+    cJSON_AddNumberToObject(item, "ms_min", r->ms_min);
+    cJSON_AddNumberToObject(item, "ms_median", r->ms_median);
+    cJSON_AddNumberToObject(item, "bytes", r->bytes);
+    cJSON_AddNumberToObject(item, "stream_ms_min", stream_ms);
+    cJSON_AddNumberToObject(item, "ratio_to_stream", r->ms_min / stream_ms);
+    cJSON_AddItemToObject(item, "stages", describe_stages(r));
+    cJSON_AddNumberToObject(item, "certified_share", r->certified_share);
+    cJSON_AddNumberToObject(item, "layers", rig->n_layers);
+    if (r->method == VATTN_METHOD_SPARSE) {
+        cJSON_AddNumberToObject(item, "eps", r->eps);
+        cJSON_AddNumberToObject(item, "index_build_ms", rig->build_ms);
+        cJSON_AddNumberToObject(item, "index_bytes", (double)rig->index_bytes);
+    }
+    return item;
+}
+
+static void print_case(const struct bench_rig * rig, const struct bench_result * r, int threads, double stream_ms) {
+    printf("%-8s %8lld %7d %8.2f %9.3f %9.3f %8.1f %9.3f %7.2f   %.2f/%.2f/%.2f/%.2f/%.2f\n", vattn_method_name(r->method),
+           (long long)rig->shape.n_keys, threads, 100 * r->rows_kv_fraction, r->ms_min, r->ms_median, r->bytes * 1e-6,
+           stream_ms, r->ms_min / stream_ms, r->stage_ms[VATTN_STAGE_SCAN], r->stage_ms[VATTN_STAGE_DESIGN],
+           r->stage_ms[VATTN_STAGE_GATHER], r->stage_ms[VATTN_STAGE_ESTIMATE], r->stage_ms[VATTN_STAGE_MERGE]);
+    fflush(stdout);
+}
+
+static bool wants(const struct bench_request * request, enum vattn_method method) {
+    for (int m = 0; m < request->n_methods; m++)
+        if (request->methods[m] == method)
+            return true;
+    return false;
+}
+
+/* All thread counts of one number of keys; returns the tier's name. */
+static const char * bench_keys(const struct bench_request * request, int64_t n_keys, cJSON * cases) {
+    struct synthetic_shape shape = request->shape;
+    struct bench_result results[BENCH_MAX_METHODS];
+    struct bench_rig rig;
+    double eps = request->options.eps;
+    shape.n_keys = n_keys;
+    rig = bench_rig_create(&shape, &request->options, wants(request, VATTN_METHOD_SPARSE), default_threads());
+    if (request->density > 0 && wants(request, VATTN_METHOD_SPARSE))
+        eps = bench_find_eps(&rig, request->density, default_threads());
+    for (int t = 0; t < request->n_threads; t++) {
+        const int threads = (int)request->threads[t];
+        const double stream =
+            bench_measure(&rig, request->methods, request->n_methods, eps, request->repeat, threads, results);
+        for (int m = 0; m < request->n_methods; m++) {
+            cJSON_AddItemToArray(cases, describe_case(&rig, &results[m], threads, stream));
+            print_case(&rig, &results[m], threads, stream);
+        }
+    }
+    bench_rig_free(&rig);
+    return results[0].tier;
+}
+
+static int bench(const struct bench_request * request) {
+    cJSON * root = cJSON_CreateObject();
+    cJSON * cases = cJSON_CreateArray();
+    const char * tier = "";
+    char reason[256];
+    printf("%d heads on %d KV heads of %d, %s; the time of one layer, cold cache\n", request->shape.n_heads,
+           request->shape.n_kv_heads, request->shape.head_dim, request->shape.type == VATTN_TYPE_F32 ? "f32" : "f16");
+    printf("%-8s %8s %7s %8s %9s %9s %8s %9s %7s   %s\n", "method", "keys", "threads", "rows %", "ms min", "median", "MB read",
+           "stream ms", "ratio", "ms of scan/design/gather/estimate/merge");
+    for (int k = 0; k < request->n_keys; k++)
+        tier = bench_keys(request, request->keys[k], cases);
+    cJSON_AddItemToObject(root, "machine", describe_machine(tier));
+    cJSON_AddItemToObject(root, "cases", cases);
+    if (request->json == NULL) {
+        cJSON_Delete(root);
+        return EXIT_FINE;
+    }
+    if (!json_write(request->json, root, reason, sizeof reason))
+        give_up("--json %s: %s; choose another place", request->json, reason);
+    return EXIT_FINE;
+}
+
+enum {
+    KEY_HEADS = 0x200, KEY_KV_HEADS, KEY_HEAD_DIM, KEY_KEYS, KEY_TYPE, KEY_THREADS, KEY_METHOD, KEY_DENSITY, KEY_REPEAT,
+    KEY_JSON, KEY_EPS, KEY_DELTA, KEY_SPREAD, KEY_PARAM
+};
+
+static const struct argp_option options[] = {
+    {"heads", KEY_HEADS, "N", 0, "query heads (default 32)", 0},
+    {"kv-heads", KEY_KV_HEADS, "N", 0, "KV heads (default 8)", 0},
+    {"head-dim", KEY_HEAD_DIM, "N", 0, "length of a row (default 128)", 0},
+    {"keys", KEY_KEYS, "N,...", 0, "visible keys (default 32768)", 0},
+    {"type", KEY_TYPE, "NAME", 0, "f16 (default) or f32", 0},
+    {"threads", KEY_THREADS, "T,...", 0, "threads (default: all allowed processors)", 0},
+    {"method", KEY_METHOD, "NAME,...", 0, "methods to compare (default exact,sparse)", 0},
+    {"density", KEY_DENSITY, "X", 0, "choose eps so that sparse reads about this share of the rows", 0},
+    {"eps", KEY_EPS, "X", 0, "eps of sparse if there is no --density (default 0.05)", 0},
+    {"delta", KEY_DELTA, "X", 0, "delta (default 0.05)", 0},
+    {"spread", KEY_SPREAD, "X", 0, "standard deviation of the scores (default 2.5)", 0},
+    {"repeat", KEY_REPEAT, "R", 0, "turns over all layers (default 10)", 0},
+    {"param", KEY_PARAM, "KEY=VALUE", 0, "a parameter of the method, as in 'vattn methods'", 0},
+    {"json", KEY_JSON, "FILE", 0, "write machine and cases as JSON; - is stdout", 0},
+    {0},
+};
+
+static void parse_methods(struct bench_request * request, const char * text) {
+    char * copy = strdup(text);
+    char * rest = copy;
+    request->n_methods = 0;
+    for (char * word; (word = strsep(&rest, ",")) != NULL;) {
+        if (request->n_methods == BENCH_MAX_METHODS)
+            give_up("--method: more than %d methods; ask for fewer", BENCH_MAX_METHODS);
+        request->methods[request->n_methods++] = method_must_parse("--method", word);
+    }
+    free(copy);
+}
+
+static enum vattn_type parse_type(const char * text) {
+    if (strcmp(text, "f16") == 0)
+        return VATTN_TYPE_F16;
+    if (strcmp(text, "f32") == 0)
+        return VATTN_TYPE_F32;
+    give_up("--type: '%s' is not supported; use f16 or f32", text);
+}
+
+static error_t parse_shape(int key, const char * text, struct synthetic_shape * shape) {
+    switch (key) {
+    case KEY_HEADS:
+        shape->n_heads = (int32_t)flag_whole("--heads", text, 1, 65536);
+        return 0;
+    case KEY_KV_HEADS:
+        shape->n_kv_heads = (int32_t)flag_whole("--kv-heads", text, 1, 65536);
+        return 0;
+    case KEY_HEAD_DIM:
+        shape->head_dim = (int32_t)flag_whole("--head-dim", text, 1, 576);
+        return 0;
+    case KEY_TYPE:
+        shape->type = parse_type(text);
+        return 0;
+    case KEY_SPREAD:
+        shape->score_sd = flag_number("--spread", text, 0, 20);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse(int key, char * text, struct argp_state * state) {
+    struct bench_request * request = state->input;
+    switch (key) {
+    case KEY_KEYS:
+        free(request->keys);
+        request->n_keys = flag_list("--keys", text, 64, INT32_MAX, &request->keys);
+        return 0;
+    case KEY_THREADS:
+        free(request->threads);
+        request->n_threads = flag_list("--threads", text, 1, 1024, &request->threads);
+        return 0;
+    case KEY_METHOD:
+        parse_methods(request, text);
+        return 0;
+    case KEY_DENSITY:
+        request->density = flag_number("--density", text, 1e-6, 1);
+        return 0;
+    case KEY_EPS:
+        request->options.eps = flag_number("--eps", text, 1e-9, 0.999999);
+        return 0;
+    case KEY_DELTA:
+        request->options.delta = flag_number("--delta", text, 1e-12, 0.5);
+        return 0;
+    case KEY_REPEAT:
+        request->repeat = (int)flag_whole("--repeat", text, 1, 1000000);
+        return 0;
+    case KEY_PARAM:
+        method_set_parameter(&request->options, text);
+        return 0;
+    case KEY_JSON:
+        request->json = text;
+        return 0;
+    case ARGP_KEY_ARG:
+        give_up("%s: bench takes no files, it makes its own keys; leave it out", text);
+    default:
+        return parse_shape(key, text, &request->shape);
+    }
+}
+
+static const char doc[] =
+    "Time a decode step of one layer on synthetic keys, beside reading its K and V once."
+    "\vExamples:\n"
+    "  vattn bench\n"
+    "      32/8 heads of 128, 32,768 keys, exact and sparse at eps 0.05\n"
+    "  vattn bench --density 0.03 --keys 32768,131072 --threads 1,2 --json bench.json\n"
+    "  vattn bench --heads 14 --kv-heads 2 --head-dim 64 --method exact\n"
+    "\n"
+    "Methods and plain streaming take turns in one run, over so many layers that no row is found in the last-level "
+    "cache. Compare the ratio, not the milliseconds of different machines. The density is reached by a search for eps "
+    "(so the number of looks is a real one); the keys say nothing about accuracy.\n"
+    "Exit code: 0, 2 for bad usage.";
+
 int verb_bench(int argc, char ** argv) {
-    (void)argc;
-    complain_as(argv[0]);
-    give_up("not built yet; time 'vattn verify' instead");
+    static const struct argp argp = {options, parse, "", doc, NULL, NULL, NULL};
+    struct bench_request request = {
+        .shape = {.n_heads = 32, .n_kv_heads = 8, .head_dim = 128, .type = VATTN_TYPE_F16, .score_sd = 2.5},
+        .options = {.struct_size = sizeof(struct vattn_options), .eps = 0.05, .delta = 0.05},
+        .methods = {VATTN_METHOD_EXACT, VATTN_METHOD_SPARSE},
+        .n_methods = 2,
+        .repeat = 10,
+    };
+    char every[16];
+    int code;
+    snprintf(every, sizeof every, "%d", default_threads());
+    request.n_keys = flag_list("--keys", "32768", 64, INT32_MAX, &request.keys);
+    request.n_threads = flag_list("--threads", every, 1, 1024, &request.threads);
+    parse_arguments(&argp, argc, argv, &request);
+    code = bench(&request);
+    free(request.keys);
+    free(request.threads);
+    return code;
 }

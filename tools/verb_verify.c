@@ -85,21 +85,29 @@ static void set_limits(struct verify_run * run) {
     limits->limit2 = binomial_limit(limits->draws2, limits->case_delta, share);
 }
 
-/* Draw the suspects of one step again, with nonces that stage 1 did not use. */
+/* Draw the suspects of one step again, with nonces that stage 1 did not use.  Batches end early once every suspect has
+ * more misses than the whole stage allows: further draws could not save it. */
 static void second_stage(struct verify_run * run, const struct subject * subject, const double * truth, bool layer,
                          struct case_result * cases, int32_t n_cases) {
     const struct verify_limits * limits = &run->limits;
-    struct draw_table table;
+    const int64_t batch = limits->draws1;
+    bool open = true;
     progress_extend(&run->progress, limits->draws2);
-    table = draw_table_run(subject, truth, layer, limits->draws1, limits->draws2, run->request->flags.threads,
-                           &run->progress);
-    for (int32_t i = 0; i < n_cases; i++)
-        if (cases[i].suspect) {
-            cases[i].draws2 = limits->draws2;
-            cases[i].misses2 = case_condense(&table, i, run->totals.eps).misses;
-            cases[i].failed = cases[i].misses2 > limits->limit2;
-        }
-    draw_table_free(&table);
+    for (int64_t done = 0; open && done < limits->draws2; done += batch) {
+        struct draw_table table = draw_table_run(subject, truth, layer, limits->draws1 + done, batch,
+                                                 run->request->flags.threads, &run->progress);
+        open = false;
+        for (int32_t i = 0; i < n_cases; i++)
+            if (cases[i].suspect) {
+                cases[i].draws2 += batch;
+                cases[i].misses2 += case_condense(&table, i, run->totals.eps).misses;
+                cases[i].failed = cases[i].misses2 > limits->limit2;
+                open |= !cases[i].failed;
+            }
+        draw_table_free(&table);
+        if (!open)
+            progress_extend(&run->progress, -(limits->draws2 - done - batch));
+    }
 }
 
 /* Means over draws, added to the totals; returns the mean number of looks. */

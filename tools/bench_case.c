@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+#include "bench_case.h"
+
+#include "complain.h"
+#include "machine.h"
+#include "progress.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CACHE_FACTOR = 6, WARM_CALLS = 4 };
+
+static struct vattn_plan * must_plan(const struct vattn_options * options, enum vattn_method method, double eps) {
+    struct vattn_options o = *options;
+    struct vattn_plan * plan = NULL;
+    const char * reason = NULL;
+    o.method = method;
+    o.eps = eps;
+    if (vattn_plan_create(&o, &plan, &reason) != VATTN_STATUS_OK)
+        give_up("the library refuses these flags: %s; change --heads, --kv-heads, --head-dim or --type",
+                reason ? reason : "no reason");
+    return plan;
+}
+
+static int choose_layers(const struct synthetic_shape * shape) {
+    const double layer = (double)synthetic_layer_bytes(shape), room = 0.6 * (double)machine_available_bytes();
+    double wanted = ceil(CACHE_FACTOR * (double)machine_llc_bytes() / layer);
+    if (2 * layer > room)
+        give_up("--keys %lld: two layers of %.1f GB do not fit in memory; lower --keys or --kv-heads",
+                (long long)shape->n_keys, layer * 1e-9);
+    wanted = fmax(wanted, 3);
+    return (int)fmin(wanted, floor(room / layer));
+}
+
+static struct vattn_index * build_index(const struct bench_rig * rig, const struct vattn_kv * kv, const float * moment) {
+    struct vattn_index * index = NULL;
+    enum vattn_status status = vattn_index_create(rig->index_plan, kv->n_keys, &index);
+    if (status >= 0)
+        status = vattn_index_calibrate(index, kv, moment);
+    if (status >= 0)
+        status = vattn_index_encode(index, kv, 0, kv->n_keys);
+    if (status < 0)
+        give_up("no index of the synthetic keys: %s; use --keys 64 or more", vattn_status_name(status));
+    return index;
+}
+
+static void build_indexes(struct bench_rig * rig) {
+    float * moment = synthetic_second_moment(&rig->shape);
+    double started = seconds_now();
+    rig->index_plan = must_plan(&rig->options, VATTN_METHOD_SPARSE, 0.05);
+    rig->indexes = must_alloc((size_t)rig->n_layers, sizeof(struct vattn_index *));
+    for (int l = 0; l < rig->n_layers; l++)
+        rig->indexes[l] = build_index(rig, &rig->layers[l].kv, moment);
+    rig->build_ms = 1e3 * (seconds_now() - started) / rig->n_layers;
+    rig->index_bytes = vattn_index_bytes(rig->index_plan, rig->shape.n_keys);
+    free(moment);
+}
+
+struct bench_rig bench_rig_create(const struct synthetic_shape * shape, const struct vattn_options * options,
+                                  bool with_index, int threads) {
+    struct bench_rig rig = {.shape = *shape, .options = *options, .n_layers = choose_layers(shape)};
+    rig.options.n_heads = shape->n_heads;
+    rig.options.n_kv_heads = shape->n_kv_heads;
+    rig.options.head_dim = shape->head_dim;
+    rig.options.k_type = rig.options.v_type = shape->type;
+    rig.options.max_keys = shape->n_keys;
+    rig.layers = must_alloc((size_t)rig.n_layers, sizeof *rig.layers);
+    for (int l = 0; l < rig.n_layers; l++)
+        rig.layers[l] = synthetic_layer_create(shape, (uint64_t)l + 1, threads);
+    if (with_index)
+        build_indexes(&rig);
+    return rig;
+}
+
+void bench_rig_free(struct bench_rig * rig) {
+    for (int l = 0; l < rig->n_layers; l++) {
+        synthetic_layer_free(&rig->layers[l]);
+        if (rig->indexes != NULL)
+            vattn_index_free(rig->indexes[l]);
+    }
+    free(rig->indexes);
+    free(rig->layers);
+    vattn_plan_free(rig->index_plan);
+    memset(rig, 0, sizeof *rig);
+}
+
+/* One method at work: a plan, scratch, and a controller state per layer, as in a real decode. */
+struct worker {
+    const struct bench_rig * rig;
+    struct vattn_plan * plan;
+    void * work;
+    void ** states; /* [n_layers] */
+    float * out;
+    struct vattn_certificate * cert;
+    uint64_t nonce;
+    struct stage_clock clock;
+    double *ms, rows, bytes, certified;
+    int n_samples;
+};
+
+static struct worker worker_create(const struct bench_rig * rig, enum vattn_method method, double eps, int samples) {
+    const size_t n_heads = (size_t)rig->shape.n_heads;
+    struct worker worker = {.rig = rig, .plan = must_plan(&rig->options, method, eps)};
+    worker.work = must_alloc(vattn_call_bytes(worker.plan), 1);
+    worker.states = must_alloc((size_t)rig->n_layers, sizeof(void *));
+    for (int l = 0; l < rig->n_layers; l++) {
+        worker.states[l] = must_alloc(vattn_state_bytes(worker.plan), 1);
+        vattn_state_init(worker.plan, worker.states[l]);
+    }
+    worker.out = must_alloc(n_heads * (size_t)rig->shape.head_dim, sizeof(float));
+    worker.cert = must_alloc(n_heads, sizeof *worker.cert);
+    worker.ms = must_alloc((size_t)samples, sizeof(double));
+    return worker;
+}
+
+static void worker_free(struct worker * worker) {
+    for (int l = 0; l < worker->rig->n_layers; l++)
+        free(worker->states[l]);
+    free(worker->states);
+    free(worker->work);
+    free(worker->out);
+    free(worker->cert);
+    free(worker->ms);
+    vattn_plan_free(worker->plan);
+}
+
+/* One call on one layer; returns its seconds. */
+static double work_once(struct worker * worker, int layer, int threads, struct stage_clock * clock) {
+    const struct bench_rig * rig = worker->rig;
+    const struct vattn_input input = {
+        .kv = &rig->layers[layer].kv,
+        .index = rig->indexes ? rig->indexes[layer] : NULL,
+        .state = worker->states[layer],
+        .q = rig->layers[layer].q,
+        .out = worker->out,
+        .cert = worker->cert,
+        .nonce = worker->nonce++,
+        .layer = layer,
+    };
+    const double started = seconds_now();
+    const enum vattn_status status =
+        team_attend(worker->plan, &input, worker->work, vattn_call_bytes(worker->plan), threads, clock);
+    if (status < 0)
+        give_up("a call on synthetic keys failed: %s; please report this", vattn_status_name(status));
+    return seconds_now() - started;
+}
+
+/* Mean over KV heads of the share of rows read by the last call. */
+static double rows_read(const struct worker * worker) {
+    const struct synthetic_shape * shape = &worker->rig->shape;
+    const int32_t group = shape->n_heads / shape->n_kv_heads;
+    double rows = 0;
+    for (int32_t g = 0; g < shape->n_kv_heads; g++)
+        rows += (double)worker->cert[g * group].rows_kv / (double)shape->n_keys / shape->n_kv_heads;
+    return rows;
+}
+
+static void take_sample(struct worker * worker, double seconds) {
+    const struct synthetic_shape * shape = &worker->rig->shape;
+    const int32_t group = shape->n_heads / shape->n_kv_heads;
+    worker->ms[worker->n_samples++] = 1e3 * seconds;
+    worker->rows += rows_read(worker);
+    for (int32_t g = 0; g < shape->n_kv_heads; g++)
+        worker->bytes += (double)worker->cert[g * group].bytes;
+    for (int32_t h = 0; h < shape->n_heads; h++)
+        worker->certified += (double)(worker->cert[h].answer == VATTN_ANSWER_CERTIFIED) / shape->n_heads;
+}
+
+static double density_at(const struct bench_rig * rig, double eps, int threads) {
+    struct worker worker = worker_create(rig, VATTN_METHOD_SPARSE, eps, 1);
+    double rows = 0;
+    for (int i = 0; i < WARM_CALLS + 2; i++) {
+        work_once(&worker, 0, threads, NULL);
+        rows += i >= WARM_CALLS ? rows_read(&worker) / 2 : 0;
+    }
+    worker_free(&worker);
+    return rows;
+}
+
+double bench_find_eps(const struct bench_rig * rig, double density, int threads) {
+    double low = 0.001, high = 0.95; /* fewer rows for a larger eps */
+    for (int i = 0; i < 9; i++) {
+        const double middle = sqrt(low * high);
+        if (density_at(rig, middle, threads) > density)
+            low = middle;
+        else
+            high = middle;
+    }
+    return sqrt(low * high);
+}
+
+static int by_value(const void * a, const void * b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static struct bench_result condense(struct worker * worker) {
+    const struct vattn_options * options = vattn_plan_options(worker->plan);
+    const double n = worker->n_samples;
+    struct bench_result result = {.method = options->method, .eps = options->eps, .tier = vattn_plan_tier(worker->plan)};
+    qsort(worker->ms, (size_t)worker->n_samples, sizeof *worker->ms, by_value);
+    result.ms_min = worker->ms[0];
+    result.ms_median = worker->ms[worker->n_samples / 2];
+    result.rows_kv_fraction = worker->rows / n;
+    result.bytes = worker->bytes / n;
+    result.certified_share = worker->certified / n;
+    for (int s = 0; s < VATTN_STAGE_COUNT; s++)
+        result.stage_ms[s] = 1e3 * worker->clock.seconds[s] / n;
+    return result;
+}
+
+double bench_measure(const struct bench_rig * rig, const enum vattn_method * methods, int n_methods, double eps, int repeat,
+                     int threads, struct bench_result * results) {
+    const int samples = repeat * rig->n_layers;
+    struct worker workers[BENCH_MAX_METHODS];
+    double stream = INFINITY;
+    int layer = 0;
+    for (int m = 0; m < n_methods; m++) {
+        workers[m] = worker_create(rig, methods[m], eps, samples);
+        for (int i = 0; i < WARM_CALLS * rig->n_layers; i++)
+            work_once(&workers[m], i % rig->n_layers, threads, NULL);
+    }
+    for (int i = 0; i < samples; i++) { /* every turn takes the next layer, so nothing is found in the cache */
+        stream = fmin(stream, 1e3 * synthetic_stream_seconds(&rig->shape, &rig->layers[layer++ % rig->n_layers], threads));
+        for (int m = 0; m < n_methods; m++)
+            take_sample(&workers[m], work_once(&workers[m], layer++ % rig->n_layers, threads, &workers[m].clock));
+        if ((n_methods + 1) % rig->n_layers == 0)
+            layer++; /* else a method would always meet the same layer */
+    }
+    for (int m = 0; m < n_methods; m++) {
+        results[m] = condense(&workers[m]);
+        worker_free(&workers[m]);
+    }
+    return stream;
+}
