@@ -210,6 +210,7 @@ static enum vattn_status calibrate_head(struct vattn_index * x, const struct vat
     enum vattn_status status =
         vattn_code_book_build(&x->books[g], d, x->token_bytes, c->mean, c->cov, moment, (double)x->plan->q_scale);
     if (status == VATTN_STATUS_OK) {
+        vattn_code_book_fit_steps(&x->books[g], d, c->x, n);
         set_escape(x, kv, g, c->list, n, c->residual2);
     }
     return status;

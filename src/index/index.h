@@ -54,6 +54,10 @@ void vattn_code_place(struct vattn_code_layout l, int32_t a, size_t * byte, int 
 enum vattn_status vattn_code_book_build(struct vattn_code_book * book, int32_t d, size_t token_bytes,
                                         const double * mean, const double * cov, const float * moment, double q_scale);
 
+/* Fit the steps to the rows they were calibrated on (real coordinates are not normal): least squared error among a
+ * few multiples; error_var becomes the measured error.  x: [n][d] rows minus mean. */
+void vattn_code_book_fit_steps(struct vattn_code_book * book, int32_t d, const float * x, int32_t n);
+
 /* Reverse water-filling with the widths of the layout: lambda falling, at most token_bytes bytes per token. */
 struct vattn_code_layout vattn_code_allocate(const double * lambda, int32_t d, size_t token_bytes);
 

@@ -3,7 +3,7 @@
  * After a look: which heads pass, which KV heads are done, open for another look, or exact.
  *
  * A head passes iff  sqrt(c V) + |bias| <= x ||o||  and the guards hold (docs/statistics.md):
- *     neff >= max(10, 3 ln(1/delta)), unless sqrt(V) < x ||o|| / 10;    a0 <= 0.01
+ *     (bound / (x ||o||))^2 <= (neff / least)^2, least = max(10, 3 ln(1/delta));    a0 <= 0.01
  */
 #include "sparse/sparse.h"
 
@@ -12,37 +12,48 @@
 
 #include "call/state.h"
 
-#define SMALL_ERROR 0.1
 #define A0_MOST     0.01
 
-static double guard_need(const struct vattn_evidence * e, double delta, double allowed) {
-    double need = 0.0, least = fmax(10.0, 3.0 * log(1.0 / delta)), neff = vattn_evidence_neff(e);
-    if (neff < least && sqrt(e->v) > SMALL_ERROR * allowed) {
-        need = fmin(3.0, 1.01 * least / neff);
+/* Few effective draws: the claimed error must lie below the allowed one by the square of what is missing. */
+static double guard(const struct vattn_evidence * e, double delta, double need) {
+    double least = fmax(10.0, 3.0 * log(1.0 / delta)), neff = vattn_evidence_neff(e);
+    if (neff < least) {
+        need *= (least / neff) * (least / neff);
     }
-    if (e->a0 > A0_MOST) {
-        need = fmax(need, 1.3);
-    }
-    return need;
+    return e->a0 > A0_MOST ? fmax(need, 1.3) : need;
+}
+
+/* (bound / (x ||o||))^2 with guards if the variance were `fall` times smaller from `fall` times as many draws. */
+static double need_after(const struct vattn_plan * plan, const struct vattn_evidence * e, double fall) {
+    struct vattn_evidence f = *e;
+    f.v /= fall;
+    f.q /= fall * fall * fall;
+    f.trace2 /= fall * fall;
+    f.top /= fall;
+    f.a0 /= fall;
+    double ratio = vattn_evidence_bound(&f, &plan->quantile, plan->opt.v_dim) / (plan->x * sqrt(f.o2));
+    return guard(&f, plan->delta_head, ratio * ratio);
 }
 
 static void judge_head(const struct vattn_plan * plan, struct vattn_head * h) {
     const struct vattn_evidence * e = &h->evidence;
-    double allowed = plan->x * sqrt(e->o2);
     h->bound = vattn_evidence_bound(e, &plan->quantile, plan->opt.v_dim);
-    double ratio = h->bound / allowed;
-    h->need = fmax(ratio * ratio, guard_need(e, plan->delta_head, allowed));
-    if (!isfinite(h->need)) { /* ||o|| = 0, NaN, or fewer than two effective draws */
-        h->need = 4.0;
-    }
+    h->need = need_after(plan, e, 1.0);
     h->passed = h->need <= 1.0;
+    if (!h->passed) {
+        double fall = 1.0;
+        while (fall < 1e4 && !(need_after(plan, e, fall) <= 1.0)) { /* also while NaN: ||o|| = 0, nothing drawn */
+            fall *= 1.1;
+        }
+        h->need = fall;
+    }
 }
 
 /* Scope layer: c(nu_L) sum V <= x^2 sum ||o||^2 with nu_L from below (Cauchy-Schwarz within a group). */
 static void judge_layer(struct vattn_call * c) {
     struct vattn_sparse * s = c->sparse;
     const struct vattn_plan * plan = c->plan;
-    double v = 0.0, o2 = 0.0, squares = 0.0, neff = INFINITY, bias = 0.0, guard = 0.0;
+    double v = 0.0, o2 = 0.0, squares = 0.0, neff = INFINITY, bias = 0.0, a0 = 0.0;
     for (int32_t g = 0; g < plan->opt.n_kv_heads; g++) {
         double root = 0.0;
         for (int32_t h = g * plan->group; h < (g + 1) * plan->group; h++) {
@@ -62,13 +73,14 @@ static void judge_layer(struct vattn_call * c) {
         const struct vattn_evidence * e = &s->heads[h].evidence;
         if (e->v > 0.01 * v && s->groups[h / plan->group].state != VATTN_GROUP_EXACT) { /* heads that carry the error must have draws enough to know it */
             neff = fmin(neff, vattn_evidence_neff(e));
-            guard = fmax(guard, guard_need(e, plan->delta_head, allowed));
+            a0 = fmax(a0, e->a0);
         }
     }
     double nu = squares > 0.0 ? v * v / squares : 1.0;
     double bound = sqrt(vattn_quantile_f(&plan->quantile, nu, 2.0 * neff) * v) + sqrt(bias);
     double need = v == 0.0 ? 0.0 : bound * bound / (allowed * allowed);
-    need = fmax(need, guard);
+    struct vattn_evidence worst = {.v = 1.0, .q = 1.0 / neff, .a0 = a0};
+    need = guard(&worst, plan->delta_head, need);
     need = isfinite(need) ? need : 4.0;
     for (int32_t h = 0; h < plan->opt.n_heads; h++) {
         /* the heads that carry most of the error fall first */

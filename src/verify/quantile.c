@@ -5,7 +5,7 @@
 
 static const double nodes_nu[VATTN_QUANTILE_NU] = {1,  1.25, 1.5, 2,  2.5, 3,  4,  5,  6,   8,   10,  13, 16,
                                                    20, 26,   32,  42, 54,  70, 90, 120, 160, 220, 300, 600};
-static const double nodes_n2[VATTN_QUANTILE_N2] = {4,  5,  6,   8,   10,  12,  16,  20,  26,   32,   40,   50,
+static const double nodes_n2[VATTN_QUANTILE_N2] = {2,  3,  4,  5,  6,   8,   10,  12,  16,  20,  26,   32,   40,   50,
                                                    64, 80, 100, 130, 160, 200, 300, 400, 600, 1000, 2000, 20000};
 
 /* Continued fraction of the incomplete beta function, evaluated by the modified Lentz method. */

@@ -8,7 +8,7 @@
 #define VATTN_QUANTILE_H
 
 #define VATTN_QUANTILE_NU 25
-#define VATTN_QUANTILE_N2 24
+#define VATTN_QUANTILE_N2 26
 
 struct vattn_quantile {
     double delta;
@@ -17,7 +17,7 @@ struct vattn_quantile {
 
 void vattn_quantile_init(struct vattn_quantile * table, double delta);
 
-/* nu is clamped to [1, 600]; n2 below 4 gives infinity: too few draws to say anything. */
+/* nu is clamped to [1, 600]; n2 below 2 gives infinity: no draws to say anything. */
 double vattn_quantile_f(const struct vattn_quantile * table, double nu, double n2);
 
 /* The quantile itself, slowly: P(F > result) = delta. */

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Squared distances and the variance sketch.  Rows j, j + 32, j + 64 ... share a bucket, so they are done together:
+ * a tile of 4 rows x 2 vectors keeps its two bucket vectors, two centre vectors and four distances in registers, and
+ * buckets are loaded and stored once for four rows.
+ */
+#include "kernels/x86/x86.h"
+
+#if defined(__x86_64__)
+
+#include "kernels/x86/rows_avx2.h"
+
+enum { TILE_ROWS = 4 };
+
+/* n_rows widened rows of one bucket against one head: distances to dist2[0 .. n_rows), bucket updated. */
+VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation_tile(const float * row, int32_t width, const float * center,
+                                                   const float * root, const int32_t n_rows, float * dist2,
+                                                   float * bucket) {
+    __m256 sum[TILE_ROWS], scale[TILE_ROWS];
+    for (int32_t i = 0; i < n_rows; i++) {
+        sum[i] = _mm256_setzero_ps();
+        scale[i] = _mm256_broadcast_ss(root + i);
+    }
+    int32_t d = 0;
+    for (; d + 16 <= width; d += 16) {
+        const __m256 c0 = _mm256_loadu_ps(center + d), c1 = _mm256_loadu_ps(center + d + 8);
+        __m256 b0 = _mm256_loadu_ps(bucket + d), b1 = _mm256_loadu_ps(bucket + d + 8);
+        for (int32_t i = 0; i < n_rows; i++) {
+            const float * x = row + (ptrdiff_t)i * width + d;
+            const __m256 difference0 = _mm256_sub_ps(_mm256_loadu_ps(x), c0);
+            const __m256 difference1 = _mm256_sub_ps(_mm256_loadu_ps(x + 8), c1);
+            b0 = _mm256_fmadd_ps(scale[i], difference0, b0);
+            b1 = _mm256_fmadd_ps(scale[i], difference1, b1);
+            sum[i] = _mm256_fmadd_ps(difference0, difference0, sum[i]);
+            sum[i] = _mm256_fmadd_ps(difference1, difference1, sum[i]);
+        }
+        _mm256_storeu_ps(bucket + d, b0);
+        _mm256_storeu_ps(bucket + d + 8, b1);
+    }
+    if (d < width) {
+        const __m256 c = _mm256_loadu_ps(center + d);
+        __m256 b = _mm256_loadu_ps(bucket + d);
+        for (int32_t i = 0; i < n_rows; i++) {
+            const __m256 difference = _mm256_sub_ps(_mm256_loadu_ps(row + (ptrdiff_t)i * width + d), c);
+            b = _mm256_fmadd_ps(scale[i], difference, b);
+            sum[i] = _mm256_fmadd_ps(difference, difference, sum[i]);
+        }
+        _mm256_storeu_ps(bucket + d, b);
+    }
+    for (int32_t i = 0; i < n_rows; i++) {
+        const __m256 pairs = _mm256_hadd_ps(sum[i], sum[i]);
+        const __m256 fours = _mm256_hadd_ps(pairs, pairs);
+        dist2[i] = _mm_cvtss_f32(_mm_add_ss(_mm256_castps256_ps128(fours), _mm256_extractf128_ps(fours, 1)));
+    }
+}
+
+VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation_rows(const float * row, int32_t width, const float * center,
+                                                   const float * root, int32_t n_rows, float * dist2, float * bucket) {
+    switch (n_rows) {
+    case 4:
+        deviation_tile(row, width, center, root, 4, dist2, bucket);
+        break;
+    case 3:
+        deviation_tile(row, width, center, root, 3, dist2, bucket);
+        break;
+    case 2:
+        deviation_tile(row, width, center, root, 2, dist2, bucket);
+        break;
+    default:
+        deviation_tile(row, width, center, root, 1, dist2, bucket);
+    }
+}
+
+VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, bool is_f16, const float * center,
+                                              const float * root, ptrdiff_t ld, int32_t n_heads, int32_t dim,
+                                              int32_t first, float * dist2, float * bucket) {
+    float wide_row[TILE_ROWS * VATTN_MAX_DIM];
+    float wide_center[VATTN_MAX_DIM], wide_bucket[VATTN_MAX_DIM];
+    const int32_t width = (dim + 7) / 8 * 8;
+    const bool ragged = width != dim;
+    for (int32_t start = 0; start < VATTN_BUCKETS && start < rows->n; start++) {
+        const int32_t b = (first + start) & (VATTN_BUCKETS - 1);
+        for (int32_t j = start; j < rows->n; j += TILE_ROWS * VATTN_BUCKETS) {
+            const int32_t n_left = (rows->n - j + VATTN_BUCKETS - 1) / VATTN_BUCKETS;
+            const int32_t n_rows = n_left < TILE_ROWS ? n_left : TILE_ROWS;
+            for (int32_t i = 0; i < n_rows; i++) {
+                const int32_t next = j + VATTN_BUCKETS * i + 1;
+                if (next < rows->n) {
+                    prefetch_row(rows, next, (size_t)dim * (is_f16 ? 2 : 4));
+                }
+                widen(row_at(rows, j + VATTN_BUCKETS * i), dim, is_f16, wide_row + (ptrdiff_t)i * width);
+            }
+            for (int32_t g = 0; g < n_heads; g++) {
+                const float * c = center + (ptrdiff_t)g * dim;
+                float * bucket_at = bucket + ((ptrdiff_t)g * VATTN_BUCKETS + b) * dim;
+                float tile_root[TILE_ROWS], tile_dist2[TILE_ROWS];
+                for (int32_t i = 0; i < n_rows; i++) {
+                    tile_root[i] = root[g * ld + j + VATTN_BUCKETS * i];
+                }
+                if (ragged) {
+                    widen((const char *)c, dim, false, wide_center);
+                    widen((const char *)bucket_at, dim, false, wide_bucket);
+                    deviation_rows(wide_row, width, wide_center, tile_root, n_rows, tile_dist2, wide_bucket);
+                    memcpy(bucket_at, wide_bucket, (size_t)dim * sizeof *bucket);
+                } else {
+                    deviation_rows(wide_row, width, c, tile_root, n_rows, tile_dist2, bucket_at);
+                }
+                for (int32_t i = 0; i < n_rows; i++) {
+                    dist2[g * ld + j + VATTN_BUCKETS * i] = tile_dist2[i];
+                }
+            }
+        }
+    }
+}
+
+VATTN_AVX2 void vattn_deviation_f16_avx2(const struct vattn_rows * rows, const float * center, const float * root,
+                                         ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,
+                                         float * bucket) {
+    deviation(rows, true, center, root, ld, n_heads, dim, first, dist2, bucket);
+}
+
+VATTN_AVX2 void vattn_deviation_f32_avx2(const struct vattn_rows * rows, const float * center, const float * root,
+                                         ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,
+                                         float * bucket) {
+    deviation(rows, false, center, root, ld, n_heads, dim, first, dist2, bucket);
+}
+
+#else
+typedef int vattn_empty_translation_unit;
+#endif

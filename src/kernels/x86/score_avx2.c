@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Scores: register tiles of 3 rows x 4 heads or 4 rows x 3 heads, twelve accumulators, so that the loads (seven for
+ * twelve multiplications) stay below what the two load ports give.  The sum of a pair is the same tree in every tile:
+ * eight lanes over the dimensions, then ((0+1)+(2+3)) + ((4+5)+(6+7)).
+ */
+#include "kernels/x86/x86.h"
+
+#if defined(__x86_64__)
+
+#include "kernels/x86/rows_avx2.h"
+
+enum { BLOCK_ROWS = 12 }; /* 4 x 3 and 3 x 4 */
+
+/* The sums of four vectors. */
+VATTN_AVX2 VATTN_ALWAYS_INLINE __m128 reduce4(__m256 a, __m256 b, __m256 c, __m256 d) {
+    const __m256 abcd = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+    return _mm_add_ps(_mm256_castps256_ps128(abcd), _mm256_extractf128_ps(abcd, 1));
+}
+
+/* n_rows x n_heads scores; width is dim rounded up to a multiple of 8, zeros behind dim. */
+VATTN_AVX2 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, bool is_f16, const float * q, ptrdiff_t q_ld,
+                                               const int32_t n_rows, const int32_t n_heads, int32_t width, float * out,
+                                               ptrdiff_t ld) {
+    __m256 sum[4][4];
+    for (int32_t j = 0; j < 4; j++) {
+        for (int32_t g = 0; g < 4; g++) {
+            sum[j][g] = _mm256_setzero_ps();
+        }
+    }
+    for (int32_t d = 0; d < width; d += 8) {
+        if (n_rows <= n_heads) {
+            __m256 x[4];
+            for (int32_t j = 0; j < n_rows; j++) {
+                x[j] = load8(row[j], d, is_f16);
+            }
+            for (int32_t g = 0; g < n_heads; g++) {
+                const __m256 y = _mm256_loadu_ps(q + g * q_ld + d);
+                for (int32_t j = 0; j < n_rows; j++) {
+                    sum[j][g] = _mm256_fmadd_ps(x[j], y, sum[j][g]);
+                }
+            }
+        } else {
+            __m256 y[4];
+            for (int32_t g = 0; g < n_heads; g++) {
+                y[g] = _mm256_loadu_ps(q + g * q_ld + d);
+            }
+            for (int32_t j = 0; j < n_rows; j++) {
+                const __m256 x = load8(row[j], d, is_f16);
+                for (int32_t g = 0; g < n_heads; g++) {
+                    sum[j][g] = _mm256_fmadd_ps(x, y[g], sum[j][g]);
+                }
+            }
+        }
+    }
+    if (n_rows == 4) {
+        for (int32_t g = 0; g < n_heads; g++) {
+            _mm_storeu_ps(out + g * ld, reduce4(sum[0][g], sum[1][g], sum[2][g], sum[3][g]));
+        }
+    } else {
+        for (int32_t j = 0; j < n_rows; j++) {
+            float s[4];
+            _mm_storeu_ps(s, reduce4(sum[j][0], sum[j][1], sum[j][2], sum[j][3]));
+            for (int32_t g = 0; g < n_heads; g++) {
+                out[g * ld + j] = s[g];
+            }
+        }
+    }
+}
+
+/* All n_rows <= BLOCK_ROWS rows against n_heads <= 4 heads. */
+VATTN_AVX2 VATTN_ALWAYS_INLINE void score_heads(const char * const * row, bool is_f16, const float * q, ptrdiff_t q_ld,
+                                                int32_t n_rows, int32_t n_heads, int32_t width, float * out,
+                                                ptrdiff_t ld) {
+    int32_t j = 0;
+    switch (n_heads) {
+    case 4:
+        for (; j + 3 <= n_rows; j += 3) {
+            score_tile(row + j, is_f16, q, q_ld, 3, 4, width, out + j, ld);
+        }
+        for (; j < n_rows; j++) {
+            score_tile(row + j, is_f16, q, q_ld, 1, 4, width, out + j, ld);
+        }
+        break;
+    case 3:
+        for (; j + 4 <= n_rows; j += 4) {
+            score_tile(row + j, is_f16, q, q_ld, 4, 3, width, out + j, ld);
+        }
+        for (; j < n_rows; j++) {
+            score_tile(row + j, is_f16, q, q_ld, 1, 3, width, out + j, ld);
+        }
+        break;
+    case 2:
+        for (; j + 4 <= n_rows; j += 4) {
+            score_tile(row + j, is_f16, q, q_ld, 4, 2, width, out + j, ld);
+        }
+        for (; j < n_rows; j++) {
+            score_tile(row + j, is_f16, q, q_ld, 1, 2, width, out + j, ld);
+        }
+        break;
+    default:
+        for (; j + 4 <= n_rows; j += 4) {
+            score_tile(row + j, is_f16, q, q_ld, 4, 1, width, out + j, ld);
+        }
+        for (; j < n_rows; j++) {
+            score_tile(row + j, is_f16, q, q_ld, 1, 1, width, out + j, ld);
+        }
+    }
+}
+
+/* Heads in groups of 4 and 3: 5 = 4 + 1, 6 = 3 + 3, 7 = 4 + 3. */
+VATTN_ALWAYS_INLINE int32_t group_size(int32_t n_left) {
+    return n_left == 6 || n_left == 3 ? 3 : n_left < 4 ? n_left : 4;
+}
+
+VATTN_AVX2 VATTN_ALWAYS_INLINE void score(const struct vattn_rows * rows, bool is_f16, const float * q, int32_t n_heads,
+                                          int32_t dim, float * out, ptrdiff_t ld) {
+    float wide_row[BLOCK_ROWS * VATTN_MAX_DIM];
+    float wide_q[4 * VATTN_MAX_DIM];
+    const int32_t width = (dim + 7) / 8 * 8;
+    const bool ragged = width != dim;
+    const bool use_buffer = ragged || (is_f16 && n_heads > 4);
+    for (int32_t j = 0; j < rows->n; j += BLOCK_ROWS) {
+        const int32_t n_rows = rows->n - j < BLOCK_ROWS ? rows->n - j : BLOCK_ROWS;
+        const char * row[BLOCK_ROWS];
+        if (use_buffer) {
+            widen_rows(rows, j, j + n_rows, dim, is_f16, wide_row, width);
+            for (int32_t i = 0; i < n_rows; i++) {
+                row[i] = (const char *)(wide_row + (ptrdiff_t)i * width);
+            }
+        } else {
+            prefetch_rows(rows, j, j + n_rows, (size_t)dim * (is_f16 ? 2 : 4));
+            for (int32_t i = 0; i < n_rows; i++) {
+                row[i] = row_at(rows, j + i);
+            }
+        }
+        for (int32_t g = 0, n; g < n_heads; g += n) {
+            n = group_size(n_heads - g);
+            const float * q_group = q + (ptrdiff_t)g * dim;
+            if (ragged) {
+                for (int32_t i = 0; i < n; i++) {
+                    widen((const char *)(q_group + (ptrdiff_t)i * dim), dim, false, wide_q + (ptrdiff_t)i * width);
+                }
+                q_group = wide_q;
+            }
+            if (use_buffer) {
+                score_heads(row, false, q_group, width, n_rows, n, width, out + g * ld + j, ld);
+            } else {
+                score_heads(row, is_f16, q_group, width, n_rows, n, width, out + g * ld + j, ld);
+            }
+        }
+    }
+}
+
+VATTN_AVX2 void vattn_score_f16_avx2(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,
+                                     float * out, ptrdiff_t ld) {
+    score(rows, true, q, n_heads, dim, out, ld);
+}
+
+VATTN_AVX2 void vattn_score_f32_avx2(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,
+                                     float * out, ptrdiff_t ld) {
+    score(rows, false, q, n_heads, dim, out, ld);
+}
+
+#else
+typedef int vattn_empty_translation_unit;
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#include "unit/drive.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct phase {
+    struct vattn_call * call;
+    atomic_int left;
+};
+
+static void * worker(void * arg) {
+    struct phase * p = arg;
+    for (int t; (t = atomic_fetch_sub(&p->left, 1) - 1) >= 0;) {
+        vattn_call_task(p->call, t);
+    }
+    return NULL;
+}
+
+enum vattn_status drive(struct layer * l, const struct vattn_input * in, int threads) {
+    struct phase p;
+    enum vattn_status status = vattn_call_begin(l->plan, in, l->work, l->work_bytes, &p.call);
+    if (status != VATTN_STATUS_OK) {
+        return status;
+    }
+    for (int32_t n; (n = vattn_call_next(p.call)) > 0;) {
+        pthread_t id[16];
+        atomic_store(&p.left, n);
+        for (int i = 1; i < threads; i++) {
+            pthread_create(&id[i], NULL, worker, &p);
+        }
+        worker(&p);
+        for (int i = 1; i < threads; i++) {
+            pthread_join(id[i], NULL);
+        }
+    }
+    return vattn_call_end(p.call);
+}

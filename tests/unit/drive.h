@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Drive a call with a number of POSIX threads, tasks handed out in arbitrary order.
+ */
+#ifndef VATTN_TEST_DRIVE_H
+#define VATTN_TEST_DRIVE_H
+
+#include "unit/layer.h"
+
+enum vattn_status drive(struct layer * l, const struct vattn_input * in, int threads);
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The index against a plain model: random programs of append, overwrite, forget, validated after each step; proxies
+ * against exact scores; what damage validate must name.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/half.h"
+#include "base/random.h"
+#include "index/index.h"
+#include "unit/layer.h"
+
+static uint32_t draw(uint32_t * at) {
+    const uint32_t counter[4] = {(*at)++, 1, 2, 3}, key[2] = {4, 5};
+    uint32_t word[4];
+    vattn_philox4x32(counter, key, word);
+    return word[0];
+}
+
+static void overwrite(struct layer * l, int64_t row, uint32_t * at) {
+    size_t d = (size_t)l->options.n_kv_heads * (size_t)l->options.head_dim;
+    for (size_t i = 0; i < d; i++) {
+        ((uint16_t *)l->k)[(size_t)row * d + i] = vattn_half_from_float((float)(draw(at) % 2000) / 300.0F - 3.0F);
+    }
+}
+
+static void program(void ** state) {
+    (void)state;
+    struct vattn_options o = layer_options(4, 2, 64, 640);
+    struct layer l;
+    bool covered[640] = {false};
+    uint32_t at = 0;
+    const char * reason = "";
+    layer_make(&l, &o, 21);
+    assert_int_equal(vattn_index_create(l.plan, 640, &l.index), VATTN_STATUS_OK);
+    assert_int_equal(vattn_index_encode(l.index, &l.kv, 0, 640), VATTN_STATUS_NOT_CALIBRATED);
+    assert_int_equal(vattn_index_calibrate(l.index, &l.kv, l.moment), VATTN_STATUS_OK);
+    for (int step = 0; step < 300; step++) {
+        int64_t begin = draw(&at) % 640, end = begin + 1 + draw(&at) % 70;
+        end = end < 640 ? end : 640;
+        if (draw(&at) % 3 == 0) {
+            vattn_index_forget(l.index, begin, end);
+            memset(covered + begin, 0, (size_t)(end - begin));
+        } else {
+            for (int64_t r = begin; r < end; r++) {
+                overwrite(&l, r, &at);
+            }
+            assert_int_equal(vattn_index_encode(l.index, &l.kv, begin, end), VATTN_STATUS_OK);
+            memset(covered + begin, 1, (size_t)(end - begin));
+        }
+        if (!vattn_index_validate(l.index, &l.kv, &reason)) {
+            fail_msg("step %d: %s", step, reason);
+        }
+        int64_t n = 0;
+        for (int r = 0; r < 640; r++) {
+            n += covered[r];
+            assert_int_equal(covered[r], vattn_index_covered(l.index, r, r + 1));
+        }
+        assert_int_equal(n, vattn_index_covered(l.index, 0, 640));
+    }
+    layer_free(&l);
+}
+
+static void validate_names_damage(void ** state) {
+    (void)state;
+    struct vattn_options o = layer_options(4, 2, 64, 640);
+    struct layer l;
+    const char * reason = NULL;
+    uint32_t at = 99;
+    layer_make(&l, &o, 22);
+    layer_index(&l);
+    assert_true(vattn_index_validate(l.index, &l.kv, &reason));
+    overwrite(&l, 123, &at); /* a write that nobody told the index about */
+    assert_false(vattn_index_row_current(l.index, &l.kv, 123));
+    assert_true(vattn_index_row_current(l.index, &l.kv, 124));
+    assert_false(vattn_index_validate(l.index, &l.kv, &reason));
+    assert_non_null(strstr(reason, "live cache"));
+    assert_int_equal(vattn_index_encode(l.index, &l.kv, 123, 124), VATTN_STATUS_OK);
+    assert_true(vattn_index_validate(l.index, &l.kv, &reason));
+    l.index->books[1].step[2] = -1.0F;
+    assert_false(vattn_index_validate(l.index, NULL, &reason));
+    assert_non_null(strstr(reason, "step"));
+    layer_free(&l);
+}
+
+static void bad_rows_stay_uncovered(void ** state) {
+    (void)state;
+    struct vattn_options o = layer_options(4, 2, 64, 640);
+    struct layer l;
+    layer_make(&l, &o, 23);
+    layer_index(&l);
+    ((uint16_t *)l.k)[300 * 128 + 5] = 0x7c00; /* infinity */
+    assert_int_equal(vattn_index_encode(l.index, &l.kv, 256, 320), VATTN_STATUS_OK);
+    assert_int_equal(vattn_index_covered(l.index, 256, 320), 63);
+    assert_int_equal(vattn_index_covered(l.index, 300, 301), 0);
+    assert_int_equal(vattn_index_encode(l.index, &l.kv, 0, 641), VATTN_STATUS_INVALID_ARGUMENT);
+    assert_int_equal(vattn_index_calibrate(l.index, &l.kv, l.moment), VATTN_STATUS_NOT_FINITE);
+    layer_free(&l);
+}
+
+/* Proxy scores off the escape list err by what the code book says. */
+static void proxies(void ** state) {
+    (void)state;
+    struct vattn_options o = layer_options(2, 1, 64, 2048);
+    struct layer l;
+    layer_make(&l, &o, 24);
+    layer_index(&l);
+    float out[2048], q[64];
+    int8_t weight[64];
+    struct vattn_query_code code;
+    for (int i = 0; i < 64; i++) {
+        q[i] = l.q[i] * l.plan->q_scale;
+    }
+    double predicted = (double)vattn_index_query(&l.index->books[0], 64, q, weight, &code), sum = 0.0, mean = 0.0;
+    l.plan->kern->scan(vattn_index_block(l.index, 0, 0), 2048 / 16, l.index->books[0].layout, &code, 1, out, 2048);
+    int n = 0;
+    for (int r = 0; r < 2048; r++) {
+        if (!vattn_bit(vattn_index_escape(l.index, 0), r)) {
+            double s = 0.0;
+            for (int i = 0; i < 64; i++) {
+                s += (double)q[i] * (double)l.k32[r * 64 + i];
+            }
+            sum += (s - (double)out[r]) * (s - (double)out[r]);
+            mean += s - (double)out[r];
+            n++;
+        }
+    }
+    sum = sum / n - mean / n * mean / n;
+    print_message("proxy error %.3f, predicted %.3f (log2 units), %d of 2048 escaped\n", sqrt(sum), sqrt(predicted), 2048 - n);
+    assert_true(sum < 1.3 * predicted && sum > 0.5 * predicted);
+    assert_in_range(2048 - n, 20, 80);
+    layer_free(&l);
+}
+
+static void bytes_within_budget(void ** state) {
+    (void)state;
+    struct vattn_options o = layer_options(14, 2, 64, 32768);
+    struct vattn_plan * plan;
+    assert_int_equal(vattn_plan_create(&o, &plan, NULL), VATTN_STATUS_OK);
+    double per_row = (double)vattn_index_bytes(plan, 32768) / (32768.0 * 2.0 * 256.0);
+    print_message("index: %.4f of the f16 KV bytes\n", per_row);
+    assert_true(per_row <= 1.0 / 12.0);
+    vattn_plan_free(plan);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(program), cmocka_unit_test(validate_names_damage),
+                                       cmocka_unit_test(bad_rows_stay_uncovered), cmocka_unit_test(proxies),
+                                       cmocka_unit_test(bytes_within_budget)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

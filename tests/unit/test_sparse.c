@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The sparse call: against its double-precision twin, any number of threads, masks, rows without codes, fall-backs.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "unit/drive.h"
+#include "unit/layer.h"
+#include "unit/sparse_twin.h"
+
+static struct vattn_options sparse_options(int32_t heads, int32_t kv_heads, int32_t d, int64_t n) {
+    struct vattn_options o = layer_options(heads, kv_heads, d, n);
+    o.method = VATTN_METHOD_SPARSE;
+    o.eps = 0.1;
+    return o;
+}
+
+static double relative(double a, double b) {
+    return fabs(a - b) / fmax(fabs(b), 1e-300);
+}
+
+/* Every look's numbers, recomputed from the definition. */
+static void agrees_with_twin(void ** state) {
+    (void)state;
+    static const int32_t shape[][3] = {{7, 1, 64}, {6, 2, 64}, {8, 2, 128}, {4, 4, 40}};
+    for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {
+        struct vattn_options o = sparse_options(shape[i][0], shape[i][1], shape[i][2], 6000);
+        struct layer l;
+        layer_make(&l, &o, 40 + i);
+        layer_index(&l);
+        struct vattn_input in = layer_input(&l, 77);
+        struct vattn_call * c;
+        assert_int_equal(vattn_call_begin(l.plan, &in, l.work, l.work_bytes, &c), VATTN_STATUS_OK);
+        for (int32_t n; (n = vattn_call_next(c)) > 0;) {
+            for (int32_t t = 0; t < n; t++) {
+                vattn_call_task(c, t);
+            }
+        }
+        assert_int_equal(vattn_call_end(c), VATTN_STATUS_OK);
+        assert_true(layer_error(&l) < 0.1);
+        for (int32_t h = 0; h < o.n_heads; h++) {
+            if (l.cert[h].answer != VATTN_ANSWER_CERTIFIED) {
+                continue;
+            }
+            struct twin t;
+            twin_look(&l, c, h, &t);
+            const struct vattn_evidence * e = &c->sparse->heads[h].evidence;
+            assert_int_equal(t.rows, l.cert[h].rows_kv);
+            assert_true(relative(e->v, t.v) < 1e-3);
+            assert_true(relative(vattn_evidence_neff(e), t.neff) < 1e-3);
+            assert_true(relative(e->a0, t.a0) < 1e-3);
+            assert_true(t.bias <= sqrt(t.a0 * t.v) * 1.001);
+            double nu = t.v * t.v / t.trace2, sketched = vattn_evidence_nu(e, 0.05, o.head_dim);
+            assert_true(sketched > 0.6 * nu && sketched < 1.6 * nu);
+            for (int32_t a = 0; a < o.head_dim; a++) {
+                assert_true(fabs((double)l.out[h * o.head_dim + a] - t.o[a]) < 1e-4);
+            }
+            free(t.o);
+        }
+        layer_free(&l);
+    }
+}
+
+static void threads_do_not_matter(void ** state) {
+    (void)state;
+    struct vattn_options o = sparse_options(14, 2, 64, 9000);
+    struct layer l;
+    float one[14 * 64];
+    struct vattn_certificate cert[14];
+    layer_make(&l, &o, 50);
+    layer_index(&l);
+    struct vattn_input in = layer_input(&l, 5);
+    assert_int_equal(drive(&l, &in, 1), VATTN_STATUS_OK);
+    memcpy(one, l.out, sizeof one);
+    memcpy(cert, l.cert, sizeof cert);
+    static const int counts[] = {2, 5};
+    for (int i = 0; i < 2; i++) {
+        memset(l.out, 0, sizeof one);
+        assert_int_equal(drive(&l, &in, counts[i]), VATTN_STATUS_OK);
+        assert_memory_equal(one, l.out, sizeof one);
+        assert_memory_equal(cert, l.cert, sizeof cert);
+    }
+    in.nonce = 6;
+    assert_int_equal(drive(&l, &in, 2), VATTN_STATUS_OK);
+    assert_memory_not_equal(one, l.out, sizeof one); /* other draws */
+    layer_free(&l);
+}
+
+/* Hidden rows may hold anything; rows without codes are read. */
+static void masks_and_coverage(void ** state) {
+    (void)state;
+    struct vattn_options o = sparse_options(6, 2, 64, 5000);
+    struct layer l;
+    layer_make(&l, &o, 60);
+    layer_index(&l);
+    uint64_t visible[79] = {0};
+    for (int64_t r = 0; r < 5000; r++) {
+        if (r % 5 != 2 && r < 4800) {
+            vattn_bit_set(visible, r);
+        } else {
+            memset((uint16_t *)l.k + r * 128, 0xff, 256);
+            memset((uint16_t *)l.v + r * 128, 0xff, 256);
+        }
+    }
+    l.kv.visible = visible;
+    vattn_index_forget(l.index, 4000, 4400);
+    struct vattn_input in = layer_input(&l, 8);
+    assert_int_equal(vattn_attend(l.plan, &in, l.work, l.work_bytes), VATTN_STATUS_OK);
+    assert_true(layer_error(&l) < 0.1);
+    assert_int_equal(l.cert[0].n_keys, 3840);
+    assert_true(l.cert[0].rows_kv >= 320);
+    layer_free(&l);
+}
+
+static void falls_back_to_exact(void ** state) {
+    (void)state;
+    struct vattn_options o = sparse_options(6, 2, 64, 3000);
+    struct layer l;
+    o.eps = 1e-4; /* no sample can promise this */
+    layer_make(&l, &o, 70);
+    layer_index(&l);
+    struct vattn_input in = layer_input(&l, 8);
+    assert_int_equal(vattn_attend(l.plan, &in, l.work, l.work_bytes), VATTN_STATUS_OK);
+    for (int h = 0; h < 6; h++) {
+        assert_int_equal(l.cert[h].answer, VATTN_ANSWER_EXACT);
+        assert_int_equal(l.cert[h].rows_kv, 3000);
+    }
+    assert_true(layer_error(&l) < 1e-5);
+    in.index = NULL; /* nothing to be sparse with */
+    assert_int_equal(vattn_attend(l.plan, &in, l.work, l.work_bytes), VATTN_STATUS_OK);
+    assert_true(layer_error(&l) < 1e-5);
+    layer_free(&l);
+}
+
+/* Values that cancel: ||o|| is tiny against the spread of v, so only exact will do. */
+static void cancellation_is_exact(void ** state) {
+    (void)state;
+    struct vattn_options o = sparse_options(2, 1, 64, 4096);
+    struct layer l;
+    o.v_type = VATTN_TYPE_F32;
+    layer_make(&l, &o, 80);
+    memset(l.q, 0, 2 * 64 * sizeof(float)); /* flat softmax */
+    for (int r = 0; r < 4096; r++) {
+        for (int a = 0; a < 64; a++) {
+            ((float *)l.v)[r * 64 + a] = l.v32[r * 64 + a] = r % 2 == 0 ? 1.0F : -1.0F;
+        }
+    }
+    layer_index(&l);
+    struct vattn_input in = layer_input(&l, 8);
+    assert_int_equal(vattn_attend(l.plan, &in, l.work, l.work_bytes), VATTN_STATUS_OK);
+    assert_int_equal(l.cert[0].answer, VATTN_ANSWER_EXACT);
+    layer_free(&l);
+}
+
+static void paper_d_claims_nothing_about_the_output(void ** state) {
+    (void)state;
+    struct vattn_options o = layer_options(4, 2, 64, 4000);
+    struct layer l;
+    o.method = VATTN_METHOD_PAPER_D;
+    layer_make(&l, &o, 90);
+    struct vattn_input in = layer_input(&l, 3);
+    assert_int_equal(vattn_attend(l.plan, &in, l.work, l.work_bytes), VATTN_STATUS_UNCERTIFIED);
+    assert_true(layer_error(&l) < 0.5);
+    assert_int_equal(l.cert[0].answer, VATTN_ANSWER_UNCERTIFIED);
+    assert_true(l.cert[0].rows_kv < 4000);
+    layer_free(&l);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(agrees_with_twin),   cmocka_unit_test(threads_do_not_matter),
+        cmocka_unit_test(masks_and_coverage), cmocka_unit_test(falls_back_to_exact),
+        cmocka_unit_test(cancellation_is_exact), cmocka_unit_test(paper_d_claims_nothing_about_the_output)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
