@@ -28,6 +28,7 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, bool is
             sum[j][g] = _mm256_setzero_ps();
         }
     }
+    VATTN_UNROLL(4)
     for (int32_t d = 0; d < width; d += 8) {
         if (n_rows <= n_heads) {
             __m256 x[4];
@@ -113,53 +114,67 @@ VATTN_ALWAYS_INLINE int32_t group_size(int32_t n_left) {
     return n_left == 6 || n_left == 3 ? 3 : n_left < 4 ? n_left : 4;
 }
 
+/* dim is a multiple of 8; rows are widened as they are multiplied, once per group of heads: that costs less than a copy
+ * (vcvtph2ps from memory is a load, while a store per vector takes as long as two multiplications). */
 VATTN_AVX2 VATTN_ALWAYS_INLINE void score(const struct vattn_rows * rows, bool is_f16, const float * q, int32_t n_heads,
-                                          int32_t dim, float * out, ptrdiff_t ld) {
-    float wide_row[BLOCK_ROWS * VATTN_MAX_DIM];
-    float wide_q[4 * VATTN_MAX_DIM];
-    const int32_t width = (dim + 7) / 8 * 8;
-    const bool ragged = width != dim;
-    const bool use_buffer = ragged || (is_f16 && n_heads > 4);
+                                          const int32_t dim, float * out, ptrdiff_t ld) {
     for (int32_t j = 0; j < rows->n; j += BLOCK_ROWS) {
         const int32_t n_rows = rows->n - j < BLOCK_ROWS ? rows->n - j : BLOCK_ROWS;
         const char * row[BLOCK_ROWS];
-        if (use_buffer) {
-            widen_rows(rows, j, j + n_rows, dim, is_f16, wide_row, width);
-            for (int32_t i = 0; i < n_rows; i++) {
-                row[i] = (const char *)(wide_row + (ptrdiff_t)i * width);
-            }
-        } else {
-            prefetch_rows(rows, j, j + n_rows, (size_t)dim * (is_f16 ? 2 : 4));
-            for (int32_t i = 0; i < n_rows; i++) {
-                row[i] = row_at(rows, j + i);
-            }
+        prefetch_rows(rows, j, j + n_rows, (size_t)dim * (is_f16 ? 2 : 4));
+        for (int32_t i = 0; i < n_rows; i++) {
+            row[i] = row_at(rows, j + i);
         }
         for (int32_t g = 0, n; g < n_heads; g += n) {
             n = group_size(n_heads - g);
-            const float * q_group = q + (ptrdiff_t)g * dim;
-            if (ragged) {
-                for (int32_t i = 0; i < n; i++) {
-                    widen((const char *)(q_group + (ptrdiff_t)i * dim), dim, false, wide_q + (ptrdiff_t)i * width);
-                }
-                q_group = wide_q;
+            score_heads(row, is_f16, q + (ptrdiff_t)g * dim, dim, n_rows, n, dim, out + g * ld + j, ld);
+        }
+    }
+}
+
+/* Any dim: copies of rows and queries with zeros up to a multiple of 8. */
+VATTN_AVX2 static void score_ragged(const struct vattn_rows * rows, bool is_f16, const float * q, int32_t n_heads,
+                                    int32_t dim, float * out, ptrdiff_t ld) {
+    float wide_row[BLOCK_ROWS * VATTN_MAX_DIM];
+    float wide_q[4 * VATTN_MAX_DIM];
+    const int32_t width = (dim + 7) / 8 * 8;
+    for (int32_t j = 0; j < rows->n; j += BLOCK_ROWS) {
+        const int32_t n_rows = rows->n - j < BLOCK_ROWS ? rows->n - j : BLOCK_ROWS;
+        const char * row[BLOCK_ROWS];
+        widen_rows(rows, j, j + n_rows, dim, is_f16, wide_row, width);
+        for (int32_t i = 0; i < n_rows; i++) {
+            row[i] = (const char *)(wide_row + (ptrdiff_t)i * width);
+        }
+        for (int32_t g = 0, n; g < n_heads; g += n) {
+            n = group_size(n_heads - g);
+            for (int32_t i = 0; i < n; i++) {
+                widen((const char *)(q + (ptrdiff_t)(g + i) * dim), dim, false, wide_q + (ptrdiff_t)i * width);
             }
-            if (use_buffer) {
-                score_heads(row, false, q_group, width, n_rows, n, width, out + g * ld + j, ld);
-            } else {
-                score_heads(row, is_f16, q_group, width, n_rows, n, width, out + g * ld + j, ld);
-            }
+            score_heads(row, false, wide_q, width, n_rows, n, width, out + g * ld + j, ld);
         }
     }
 }
 
 VATTN_AVX2 void vattn_score_f16_avx2(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,
                                      float * out, ptrdiff_t ld) {
-    score(rows, true, q, n_heads, dim, out, ld);
+    if (dim % 8 != 0) {
+        score_ragged(rows, true, q, n_heads, dim, out, ld);
+    } else if (dim == 128) {
+        score(rows, true, q, n_heads, 128, out, ld);
+    } else if (dim == 64) {
+        score(rows, true, q, n_heads, 64, out, ld);
+    } else {
+        score(rows, true, q, n_heads, dim, out, ld);
+    }
 }
 
 VATTN_AVX2 void vattn_score_f32_avx2(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,
                                      float * out, ptrdiff_t ld) {
-    score(rows, false, q, n_heads, dim, out, ld);
+    if (dim % 8 != 0) {
+        score_ragged(rows, false, q, n_heads, dim, out, ld);
+    } else {
+        score(rows, false, q, n_heads, dim, out, ld);
+    }
 }
 
 #else

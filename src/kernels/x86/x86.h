@@ -13,6 +13,13 @@
 #define VATTN_AVX2           VATTN_TARGET("avx2,fma,f16c,bmi,bmi2")
 #define VATTN_AVX512         VATTN_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c,bmi,bmi2")
 
+#if defined(__clang__)
+#define VATTN_UNROLL(n) VATTN_PRAGMA(unroll n)
+#else
+#define VATTN_UNROLL(n) VATTN_PRAGMA(GCC unroll n)
+#endif
+#define VATTN_PRAGMA(text) _Pragma(#text)
+
 #define VATTN_DECLARE_TIER(tier)                                                                                       \
     void vattn_score_f16_##tier(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,         \
                                 float * out, ptrdiff_t ld);                                                            \
