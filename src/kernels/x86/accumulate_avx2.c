@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Weighted sums of rows: blocks of rows are widened once into a buffer that stays in L1; register tiles of 4 heads x
- * 3 vectors (or 3 x 4) hold twelve sums through all rows of the block.
+ * Weighted sums of rows: register tiles of 4 heads x 3 vectors (or 3 x 4) hold twelve sums through a block of rows that
+ * stays in L1.  Rows are widened as they are multiplied.  While a tile works on a column of the block it prefetches the
+ * same column of the next block, so that requests to memory are spread evenly over the arithmetic.
  */
 #include "kernels/x86/x86.h"
 
@@ -9,21 +10,35 @@
 
 #include "kernels/x86/rows_avx2.h"
 
-/* acc[g][0 .. 8 n_vectors) += sum over n_rows rows.  At most twelve sums. */
-VATTN_AVX2 VATTN_ALWAYS_INLINE void accumulate_tile(const float * row, ptrdiff_t width, const float * weight,
-                                                    ptrdiff_t ld, int32_t n_rows, const int32_t n_heads,
-                                                    const int32_t n_vectors, float * acc, ptrdiff_t acc_ld) {
+enum { BLOCK_ROWS = 32 }; /* two blocks of f16 rows of 128: half of L1 */
+
+struct block {
+    const char * row[BLOCK_ROWS];
+    const char * next[BLOCK_ROWS]; /* what to prefetch */
+    int32_t n_rows;
+};
+
+/* acc[g][0 .. 8 n_vectors) += sum over the rows of the block, from byte `column` on.  At most twelve sums. */
+VATTN_AVX2 VATTN_ALWAYS_INLINE void accumulate_tile(const struct block * block, bool is_f16, ptrdiff_t column,
+                                                    bool prefetch, const float * weight, ptrdiff_t ld,
+                                                    const int32_t n_heads, const int32_t n_vectors, float * acc,
+                                                    ptrdiff_t acc_ld) {
     __m256 sum[4][4];
     for (int32_t g = 0; g < n_heads; g++) {
         for (int32_t v = 0; v < n_vectors; v++) {
             sum[g][v] = _mm256_loadu_ps(acc + g * acc_ld + 8 * v);
         }
     }
-    for (int32_t j = 0; j < n_rows; j++, row += width) {
+    const int32_t n_rows = block->n_rows;
+    for (int32_t j = 0; j < n_rows; j++) {
+        const char * row = block->row[j] + column;
+        if (prefetch) {
+            _mm_prefetch((const char *)((uintptr_t)block->next[j] + (uintptr_t)column), _MM_HINT_T0);
+        }
         if (n_vectors <= n_heads) {
             __m256 x[4];
             for (int32_t v = 0; v < n_vectors; v++) {
-                x[v] = _mm256_loadu_ps(row + 8 * v);
+                x[v] = load8(row, 8 * v, is_f16);
             }
             for (int32_t g = 0; g < n_heads; g++) {
                 const __m256 w = _mm256_broadcast_ss(weight + g * ld + j);
@@ -37,7 +52,7 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void accumulate_tile(const float * row, ptrdiff_t
                 w[g] = _mm256_broadcast_ss(weight + g * ld + j);
             }
             for (int32_t v = 0; v < n_vectors; v++) {
-                const __m256 x = _mm256_loadu_ps(row + 8 * v);
+                const __m256 x = load8(row, 8 * v, is_f16);
                 for (int32_t g = 0; g < n_heads; g++) {
                     sum[g][v] = _mm256_fmadd_ps(w[g], x, sum[g][v]);
                 }
@@ -51,81 +66,116 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void accumulate_tile(const float * row, ptrdiff_t
     }
 }
 
-/* n_heads x n_vectors with both known to the compiler; vectors in steps of 4 heads x 3, 3 x 4, 2 x 4, 1 x 4. */
-VATTN_AVX2 VATTN_ALWAYS_INLINE void accumulate_heads(const float * row, ptrdiff_t width, const float * weight,
-                                                     ptrdiff_t ld, int32_t n_rows, const int32_t n_heads, float * acc,
-                                                     ptrdiff_t acc_ld) {
+/* All columns: 3 vectors at a time for four heads, else 4; a rest of one vector is avoided (16 = 4 * 3 + 2 + 2). */
+VATTN_AVX2 VATTN_ALWAYS_INLINE void accumulate_heads(const struct block * block, bool is_f16, bool prefetch,
+                                                     const float * weight, ptrdiff_t ld, const int32_t n_heads,
+                                                     int32_t width, float * acc) {
     const int32_t step = n_heads == 4 ? 3 : 4;
-    const int32_t n_vectors = (int32_t)(width / 8);
+    const int32_t n_vectors = width / 8;
+    const ptrdiff_t vector_bytes = is_f16 ? 16 : 32;
     int32_t v = 0;
-    /* a remainder of one vector would leave the multipliers idle: 16 = 3 * 4 + 2 + 2 */
     for (; v + step <= n_vectors && n_vectors - v != step + 1; v += step) {
-        accumulate_tile(row + 8 * v, width, weight, ld, n_rows, n_heads, step, acc + 8 * v, acc_ld);
+        accumulate_tile(block, is_f16, v * vector_bytes, prefetch, weight, ld, n_heads, step, acc + 8 * v, width);
     }
     for (; v + 2 <= n_vectors; v += 2) {
-        accumulate_tile(row + 8 * v, width, weight, ld, n_rows, n_heads, 2, acc + 8 * v, acc_ld);
+        accumulate_tile(block, is_f16, v * vector_bytes, prefetch, weight, ld, n_heads, 2, acc + 8 * v, width);
     }
     if (v < n_vectors) {
-        accumulate_tile(row + 8 * v, width, weight, ld, n_rows, n_heads, 1, acc + 8 * v, acc_ld);
+        accumulate_tile(block, is_f16, v * vector_bytes, prefetch, weight, ld, n_heads, 1, acc + 8 * v, width);
     }
 }
 
-VATTN_AVX2 static void accumulate_block(const float * row, ptrdiff_t width, const float * weight, ptrdiff_t ld,
-                                        int32_t n_rows, int32_t n_heads, float * acc, ptrdiff_t acc_ld) {
-    switch (n_heads) {
-    case 4:
-        accumulate_heads(row, width, weight, ld, n_rows, 4, acc, acc_ld);
-        break;
-    case 3:
-        accumulate_heads(row, width, weight, ld, n_rows, 3, acc, acc_ld);
-        break;
-    case 2:
-        accumulate_heads(row, width, weight, ld, n_rows, 2, acc, acc_ld);
-        break;
-    default:
-        accumulate_heads(row, width, weight, ld, n_rows, 1, acc, acc_ld);
-    }
-}
-
+/* Heads in groups of 4 and 3: 5 = 4 + 1, 6 = 3 + 3, 7 = 4 + 3. */
 VATTN_ALWAYS_INLINE int32_t group_size(int32_t n_left) {
     return n_left == 6 || n_left == 3 ? 3 : n_left < 4 ? n_left : 4;
 }
 
+/* One block against all heads; width is the dim of rows and acc, a multiple of 8.  Only the first group prefetches. */
+VATTN_AVX2 VATTN_ALWAYS_INLINE void accumulate_block(const struct block * block, bool is_f16, const float * weight,
+                                                     ptrdiff_t ld, int32_t n_heads, int32_t width, float * acc) {
+    for (int32_t g = 0, n; g < n_heads; g += n) {
+        n = group_size(n_heads - g);
+        float * acc_group = acc + (ptrdiff_t)g * width;
+        const float * w = weight + g * ld;
+        switch (n) {
+        case 4:
+            accumulate_heads(block, is_f16, g == 0, w, ld, 4, width, acc_group);
+            break;
+        case 3:
+            accumulate_heads(block, is_f16, g == 0, w, ld, 3, width, acc_group);
+            break;
+        case 2:
+            accumulate_heads(block, is_f16, g == 0, w, ld, 2, width, acc_group);
+            break;
+        default:
+            accumulate_heads(block, is_f16, g == 0, w, ld, 1, width, acc_group);
+        }
+    }
+}
+
+/* Rows of the block at j, and of the one behind it: contiguous rows go on in the next call, gathered ones do not. */
+VATTN_ALWAYS_INLINE void block_set(struct block * block, const struct vattn_rows * rows, int32_t j) {
+    block->n_rows = rows->n - j < BLOCK_ROWS ? rows->n - j : BLOCK_ROWS;
+    for (int32_t i = 0; i < block->n_rows; i++) {
+        const int32_t ahead = j + i + BLOCK_ROWS;
+        block->row[i] = row_at(rows, j + i);
+        if (rows->index == NULL) {
+            block->next[i] = (const char *)((uintptr_t)block->row[i] + BLOCK_ROWS * rows->stride);
+        } else {
+            block->next[i] = ahead < rows->n ? row_at(rows, ahead) : block->row[i];
+        }
+    }
+}
+
 VATTN_AVX2 VATTN_ALWAYS_INLINE void accumulate(const struct vattn_rows * rows, bool is_f16, const float * weight,
-                                               ptrdiff_t ld, int32_t n_heads, int32_t dim, float * acc) {
-    float wide[AVX2_BUFFER_FLOATS];
-    float wide_acc[4 * VATTN_MAX_DIM];
+                                               ptrdiff_t ld, int32_t n_heads, const int32_t dim, float * acc) {
+    struct block block;
+    if (rows->index != NULL) { /* nobody has prefetched the first block */
+        prefetch_rows(rows, -AVX2_AHEAD, BLOCK_ROWS - AVX2_AHEAD, (size_t)dim * (is_f16 ? 2 : 4));
+    }
+    for (int32_t j = 0; j < rows->n; j += BLOCK_ROWS) {
+        block_set(&block, rows, j);
+        accumulate_block(&block, is_f16, weight + j, ld, n_heads, dim, acc);
+    }
+}
+
+/* Any dim: copies with zeros up to a multiple of 8; a few rows at a time and one head after the other. */
+VATTN_AVX2 static void accumulate_ragged(const struct vattn_rows * rows, bool is_f16, const float * weight,
+                                         ptrdiff_t ld, int32_t n_heads, int32_t dim, float * acc) {
+    enum { FEW_ROWS = 8 };
+    float wide[FEW_ROWS * VATTN_MAX_DIM], wide_acc[VATTN_MAX_DIM];
     const int32_t width = (dim + 7) / 8 * 8;
-    const int32_t block = AVX2_BUFFER_FLOATS / width < 64 ? AVX2_BUFFER_FLOATS / width : 64;
-    for (int32_t j = 0; j < rows->n; j += block) {
-        const int32_t n_rows = rows->n - j < block ? rows->n - j : block;
-        widen_rows(rows, j, j + n_rows, dim, is_f16, wide, width);
-        for (int32_t g = 0, n; g < n_heads; g += n) {
-            n = group_size(n_heads - g);
-            float * acc_group = acc + (ptrdiff_t)g * dim;
-            if (width == dim) {
-                accumulate_block(wide, width, weight + g * ld + j, ld, n_rows, n, acc_group, dim);
-                continue;
-            }
-            for (int32_t i = 0; i < n; i++) {
-                widen((const char *)(acc_group + (ptrdiff_t)i * dim), dim, false, wide_acc + (ptrdiff_t)i * width);
-            }
-            accumulate_block(wide, width, weight + g * ld + j, ld, n_rows, n, wide_acc, width);
-            for (int32_t i = 0; i < n; i++) {
-                memcpy(acc_group + (ptrdiff_t)i * dim, wide_acc + (ptrdiff_t)i * width, (size_t)dim * sizeof *acc);
-            }
+    struct block block;
+    for (int32_t j = 0; j < rows->n; j += FEW_ROWS) {
+        block.n_rows = rows->n - j < FEW_ROWS ? rows->n - j : FEW_ROWS;
+        widen_rows(rows, j, j + block.n_rows, dim, is_f16, wide, width);
+        for (int32_t i = 0; i < block.n_rows; i++) {
+            block.row[i] = block.next[i] = (const char *)(wide + (ptrdiff_t)i * width);
+        }
+        for (int32_t g = 0; g < n_heads; g++) {
+            widen((const char *)(acc + (ptrdiff_t)g * dim), dim, false, wide_acc);
+            accumulate_heads(&block, false, false, weight + g * ld + j, ld, 1, width, wide_acc);
+            memcpy(acc + (ptrdiff_t)g * dim, wide_acc, (size_t)dim * sizeof *acc);
         }
     }
 }
 
 VATTN_AVX2 void vattn_accumulate_f16_avx2(const struct vattn_rows * rows, const float * weight, ptrdiff_t ld,
                                           int32_t n_heads, int32_t dim, float * acc) {
-    accumulate(rows, true, weight, ld, n_heads, dim, acc);
+    if (dim % 8 != 0) {
+        accumulate_ragged(rows, true, weight, ld, n_heads, dim, acc);
+    } else {
+        accumulate(rows, true, weight, ld, n_heads, dim, acc);
+    }
 }
 
 VATTN_AVX2 void vattn_accumulate_f32_avx2(const struct vattn_rows * rows, const float * weight, ptrdiff_t ld,
                                           int32_t n_heads, int32_t dim, float * acc) {
-    accumulate(rows, false, weight, ld, n_heads, dim, acc);
+    if (dim % 8 != 0) {
+        accumulate_ragged(rows, false, weight, ld, n_heads, dim, acc);
+    } else {
+        accumulate(rows, false, weight, ld, n_heads, dim, acc);
+    }
 }
 
 #else
