@@ -1,4 +1,4 @@
-# make install: header, both libraries, pkg-config file, CMake package (find_package(vattn), target vattn::vattn).
+# make install: headers, both libraries, pkg-config file, CMake package (find_package(vattn), target vattn::vattn).
 include(CMakePackageConfigHelpers)
 
 set(VATTN_CMAKE_DIR ${CMAKE_INSTALL_LIBDIR}/cmake/vattn)
@@ -7,7 +7,7 @@ set_target_properties(vattn_shared PROPERTIES EXPORT_NAME vattn)
 set_target_properties(vattn_static PROPERTIES EXPORT_NAME vattn_static)
 add_library(vattn::vattn ALIAS vattn_shared)
 install(TARGETS vattn_shared vattn_static EXPORT vattn)
-install(FILES include/vattn.h TYPE INCLUDE)
+install(DIRECTORY include/ TYPE INCLUDE FILES_MATCHING PATTERN "*.h")
 install(EXPORT vattn NAMESPACE vattn:: DESTINATION ${VATTN_CMAKE_DIR} FILE vattn-targets.cmake)
 
 # The folder of the package is found relative to the file itself, so the installed tree may be moved.

@@ -19,8 +19,8 @@ static bool absolute_if_readable(const char * candidate, char * path, size_t pat
 }
 
 bool plugin_find(char * path, size_t path_bytes) {
-    static const char libdir[] = "../" VATTN_LIBDIR;
-    static const char * const places[] = {".", libdir, "../lib", "../lib/vattn", "../integrations/ggml"};
+    static const char libdir[] = "../" VATTN_LIBDIR "/vattn";
+    static const char * const places[] = {".", libdir, "../lib/vattn", "../lib", "../integrations/ggml"};
     const char * wanted = getenv("VATTN_PLUGIN");
     char self[PATH_MAX], candidate[PATH_MAX + 64];
     ssize_t length;

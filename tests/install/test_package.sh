@@ -29,6 +29,11 @@ cmake --build "$work/consumer" >"$work/build.log"
 "$work/consumer/use_vattn"
 "$work/consumer/use_vattn_static"
 
+if [ -x "$work/moved/bin/vattn" ]; then
+    echo "the installed command finds the installed plug-in, in the moved tree"
+    "$work/moved/bin/vattn" run --method exact -- env | grep "^GGML_BACKEND_PATH=$work/moved/lib.*/libggml-vattn.so$"
+fi
+
 echo "no installed text file names the place it was built in"
 if grep -rIl "$PWD" "$work/moved"; then
     exit 1
