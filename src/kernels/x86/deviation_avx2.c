@@ -12,16 +12,17 @@
 
 enum { TILE_ROWS = 4 };
 
-/* n_rows widened rows of one bucket against one head: distances to dist2[0 .. n_rows), bucket updated. */
-VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation_tile(const float * row, int32_t width, const float * center,
+/* n_rows widened rows of one bucket against one head: distances to dist2[0 .. n_rows) (four are written), bucket updated. */
+VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation_tile(const float * row, const int32_t width, const float * center,
                                                    const float * root, const int32_t n_rows, float * dist2,
                                                    float * bucket) {
     __m256 sum[TILE_ROWS], scale[TILE_ROWS];
-    for (int32_t i = 0; i < n_rows; i++) {
+    for (int32_t i = 0; i < TILE_ROWS; i++) {
         sum[i] = _mm256_setzero_ps();
-        scale[i] = _mm256_broadcast_ss(root + i);
+        scale[i] = _mm256_broadcast_ss(root + (i < n_rows ? i : 0));
     }
     int32_t d = 0;
+    VATTN_UNROLL(2)
     for (; d + 16 <= width; d += 16) {
         const __m256 c0 = _mm256_loadu_ps(center + d), c1 = _mm256_loadu_ps(center + d + 8);
         __m256 b0 = _mm256_loadu_ps(bucket + d), b1 = _mm256_loadu_ps(bucket + d + 8);
@@ -31,8 +32,9 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation_tile(const float * row, int32_t wi
             const __m256 difference1 = _mm256_sub_ps(_mm256_loadu_ps(x + 8), c1);
             b0 = _mm256_fmadd_ps(scale[i], difference0, b0);
             b1 = _mm256_fmadd_ps(scale[i], difference1, b1);
-            sum[i] = _mm256_fmadd_ps(difference0, difference0, sum[i]);
-            sum[i] = _mm256_fmadd_ps(difference1, difference1, sum[i]);
+            /* one addition per step in the chain of the sum, not two multiplications */
+            const __m256 squares = _mm256_fmadd_ps(difference1, difference1, _mm256_mul_ps(difference0, difference0));
+            sum[i] = _mm256_add_ps(sum[i], squares);
         }
         _mm256_storeu_ps(bucket + d, b0);
         _mm256_storeu_ps(bucket + d + 8, b1);
@@ -47,14 +49,11 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation_tile(const float * row, int32_t wi
         }
         _mm256_storeu_ps(bucket + d, b);
     }
-    for (int32_t i = 0; i < n_rows; i++) {
-        const __m256 pairs = _mm256_hadd_ps(sum[i], sum[i]);
-        const __m256 fours = _mm256_hadd_ps(pairs, pairs);
-        dist2[i] = _mm_cvtss_f32(_mm_add_ss(_mm256_castps256_ps128(fours), _mm256_extractf128_ps(fours, 1)));
-    }
+    const __m256 all = _mm256_hadd_ps(_mm256_hadd_ps(sum[0], sum[1]), _mm256_hadd_ps(sum[2], sum[3]));
+    _mm_storeu_ps(dist2, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
 }
 
-VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation_rows(const float * row, int32_t width, const float * center,
+VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation_rows(const float * row, const int32_t width, const float * center,
                                                    const float * root, int32_t n_rows, float * dist2, float * bucket) {
     switch (n_rows) {
     case 4:
@@ -72,8 +71,8 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation_rows(const float * row, int32_t wi
 }
 
 VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, bool is_f16, const float * center,
-                                              const float * root, ptrdiff_t ld, int32_t n_heads, int32_t dim,
-                                              int32_t first, float * dist2, float * bucket) {
+                                              const float * root, ptrdiff_t ld, int32_t n_heads,
+                                              const int32_t dim, int32_t first, float * dist2, float * bucket) {
     float wide_row[TILE_ROWS * VATTN_MAX_DIM];
     float wide_center[VATTN_MAX_DIM], wide_bucket[VATTN_MAX_DIM];
     const int32_t width = (dim + 7) / 8 * 8;
@@ -116,7 +115,13 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, bo
 VATTN_AVX2 void vattn_deviation_f16_avx2(const struct vattn_rows * rows, const float * center, const float * root,
                                          ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,
                                          float * bucket) {
-    deviation(rows, true, center, root, ld, n_heads, dim, first, dist2, bucket);
+    if (dim == 128) {
+        deviation(rows, true, center, root, ld, n_heads, 128, first, dist2, bucket);
+    } else if (dim == 64) {
+        deviation(rows, true, center, root, ld, n_heads, 64, first, dist2, bucket);
+    } else {
+        deviation(rows, true, center, root, ld, n_heads, dim, first, dist2, bucket);
+    }
 }
 
 VATTN_AVX2 void vattn_deviation_f32_avx2(const struct vattn_rows * rows, const float * center, const float * root,
