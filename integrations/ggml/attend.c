@@ -114,9 +114,9 @@ static void describe(struct row * row, struct plug_context * context, const stru
                                       .layer = row->layer != NULL ? row->layer->number : 0};
 }
 
-static void bring_index(struct row * row, const struct plug_context * context) {
-    row->input.index =
-        plug_stream_update(row->layer, row->stream, &row->kv, row->visible->n_visible, context->n_threads);
+static void bring_index(struct row * row, struct plug_context * context) {
+    row->input.index = plug_stream_update(row->layer, row->stream, &row->kv, row->visible->n_visible,
+                                          context->n_threads, &context->n_alarms);
     if (row->input.index != NULL) {
         row->input.state = row->layer->streams[row->stream].state;
     }
@@ -217,6 +217,14 @@ static bool attend_without_cache(struct plug_context * context, const struct ggm
     return done;
 }
 
+/* The layer that this context met first counts its tokens. */
+static bool is_first_layer(struct plug_context * context, const struct plug_layer * layer) {
+    if (context->first_layer == NULL) {
+        context->first_layer = layer;
+    }
+    return context->first_layer == layer;
+}
+
 bool plug_attend(struct plug_context * context, const struct ggml_tensor * node) {
     const int64_t begin = plug_now_ns();
     struct plug_layer * layer = plug_layer_of(&context->layers, node);
@@ -228,10 +236,7 @@ bool plug_attend(struct plug_context * context, const struct ggml_tensor * node)
         return false;
     }
     plug_queries_note(layer, node->src[0], context->n_threads);
-    if (context->first_layer == NULL) {
-        context->first_layer = layer;
-    }
-    if (context->first_layer == layer) {
+    if (is_first_layer(context, layer)) {
         plug_stats_tokens(node->ne[2] * node->ne[3]);
     }
     plug_stats_attention_ns(plug_now_ns() - begin);
@@ -240,9 +245,12 @@ bool plug_attend(struct plug_context * context, const struct ggml_tensor * node)
 
 void plug_attend_learn(struct plug_context * context, const struct ggml_tensor * node) {
     struct plug_layer * layer = plug_layer_of(&context->layers, node);
-    if (layer != NULL) {
-        plug_queries_note(layer, node->src[0], context->n_threads);
-        plug_stats_delegated(node->ne[2] * node->ne[3]);
+    if (layer == NULL) {
+        return;
+    }
+    plug_queries_note(layer, node->src[0], context->n_threads);
+    if (is_first_layer(context, layer)) {
+        plug_stats_prompt_tokens(node->ne[2] * node->ne[3]);
     }
 }
 

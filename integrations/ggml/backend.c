@@ -33,13 +33,21 @@ static bool is_live(const struct ggml_tensor * node) {
     return (node->flags & ABI_FLAG_COMPUTE) != 0;
 }
 
+/* Prompts are the CPU backend's, unless there is none or the host's tests want to see our own code. */
+static bool is_prompt(const struct plug_context * context, const struct ggml_tensor * node) {
+    if (context->cpu == NULL || plug_options.claim_all) {
+        return false;
+    }
+    return node->op == plug_host.op_flash_attn ? node->src[0]->ne[1] > PLUG_DECODE_MAX
+                                               : plug_set_rows_count(node) > SET_ROWS_OURS;
+}
+
 /* Everything that can make us hand over is found out before anything is written. */
 static bool is_ours(struct plug_context * context, const struct ggml_tensor * node) {
     if (node->op == plug_host.op_flash_attn) {
-        const bool known = plug_attend_prepare(context, node);
-        return known && (node->src[0]->ne[1] <= PLUG_DECODE_MAX || context->cpu == NULL);
+        return plug_attend_prepare(context, node) && !is_prompt(context, node);
     }
-    return node->op != plug_host.op_set_rows || plug_set_rows_count(node) <= SET_ROWS_OURS;
+    return node->op != plug_host.op_set_rows || !is_prompt(context, node);
 }
 
 static bool graph_is_ours(struct plug_context * context, struct ggml_cgraph * graph) {

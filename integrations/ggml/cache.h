@@ -7,7 +7,7 @@
  *   writes we execute or delegate (SET_ROWS)      the row is forgotten
  *   an operation of the host on the cache         everything is forgotten (roots.h, seen while the graph is built)
  *   writes that bypass graphs (state load)        8 random covered rows per call are compared with their fingerprints;
- *                                                 one mismatch forgets everything
+ *                                                 one mismatch forgets everything, in all layers of the context
  *   rows that appear from nowhere                 were never covered
  *
  * The rows written last stay uncovered: the recent window in the order of writing, which is not the order of rows.
@@ -49,13 +49,19 @@ struct plug_layer {
     int32_t number;              /* of the layer in its model */
     int64_t capacity, n_streams; /* rows of a stream; streams */
     struct vattn_options options;
-    uint64_t k_generation, v_generation, epoch;
+    uint64_t k_generation, v_generation; /* of foreign operations, see roots.h */
+    uint64_t n_alarms;                   /* of the context, when this layer last looked */
+    uint64_t epoch;                      /* of the last graph that used it */
     struct vattn_plan * plans[3]; /* by method, made when needed */
     struct plug_stream * streams;
     float * query_sum;            /* [n_kv_heads][head_dim][head_dim]: sum of q q' */
     int64_t n_query_sums, n_queries;
     struct plug_capture * capture;
 };
+
+static inline bool plug_bit(const uint64_t * bits, int64_t row) {
+    return (bits[row >> 6] >> (row & 63) & 1) != 0;
+}
 
 /* The layer of an attention node, made on first sight; NULL without memory, or if K is no cache. */
 struct plug_layer * plug_layer_of(struct plug_layer ** layers, const struct ggml_tensor * attention);
@@ -73,8 +79,13 @@ void plug_layer_check_foreign(struct plug_layer * layer, const struct ggml_tenso
 /* Row `row` of the whole tensor (all streams) is about to be overwritten. */
 void plug_layer_row_written(struct plug_layer * layer, int64_t row, bool is_key);
 
-/* Bring the index of a stream up to date for a call that sees these rows; NULL = answer without an index. */
+void plug_stream_free(struct plug_stream * stream);
+
+/*
+ * Bring the index of a stream up to date for a call that sees these rows; NULL = answer without an index.
+ * n_alarms counts the changed rows that a context came across in any of its layers.
+ */
 const struct vattn_index * plug_stream_update(struct plug_layer * layer, int64_t stream, const struct vattn_kv * kv,
-                                              int64_t n_visible, int32_t n_threads);
+                                              int64_t n_visible, int32_t n_threads, uint64_t * n_alarms);
 
 #endif

@@ -93,6 +93,7 @@ void plug_options_read(void) {
     plug_options.capture = value_of("VATTN_CAPTURE");
     plug_options.stats = value_of("VATTN_STATS");
     plug_options.claim_all = read_switch("VATTN_TEST_CLAIM_ALL");
+    plug_options.validate = read_switch("VATTN_TEST_VALIDATE");
     if (read_switch("VATTN_OFF")) {
         plug_options.off = true;
     }

@@ -11,6 +11,7 @@
 struct plug_options {
     bool off;       /* decline everything: VATTN_OFF=1, or a variable that makes no sense */
     bool claim_all; /* VATTN_TEST_CLAIM_ALL=1: also tensors that are no cache, for the host's own tests */
+    bool validate;  /* VATTN_TEST_VALIDATE=1: compare all covered rows with the live cache at every call */
     enum vattn_scope scope;
     double eps, delta;
     uint64_t seed;

@@ -13,9 +13,10 @@ void plug_stats_call(const struct vattn_options * options, const struct vattn_ce
 void plug_stats_tokens(int64_t n_tokens);
 void plug_stats_attention_ns(int64_t ns);
 void plug_stats_calibration_ns(int64_t ns);
-void plug_stats_uncalibrated(void);      /* a sparse call that had to be exact because its index has no code yet */
-void plug_stats_stale(void);             /* rows had changed behind our back */
-void plug_stats_delegated(int64_t n_queries);
+void plug_stats_uncalibrated(void); /* a sparse call that had to be exact because its index has no code yet */
+void plug_stats_stale(void);        /* rows had changed behind our back */
+void plug_stats_prompt_tokens(int64_t n_tokens);
+void plug_stats_validated(int64_t n_rows, int64_t n_stale);
 void plug_stats_index_bytes(int64_t change);
 
 /* A node that is left to the host; asked about again and again, it counts once, and no more once it is taken. */
