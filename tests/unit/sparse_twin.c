@@ -17,7 +17,7 @@ static double probability(const struct vattn_call * c, int32_t h, int64_t row) {
     const struct vattn_sparse * s = c->sparse;
     int32_t group = c->plan->group, first = h / group * group;
     double x = -INFINITY;
-    if ((s->sure[row / 16] >> (row % 16) & 1U) != 0) {
+    if (((unsigned)s->sure[row / 16] >> (row % 16) & 1U) != 0) {
         return VATTN_PROB_ONE;
     }
     for (int32_t i = first; i < first + group; i++) {
