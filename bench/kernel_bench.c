@@ -22,7 +22,7 @@ enum { COLD_BYTES = 192 << 20, MAX_REPS = 1001, TILE = 128, MAX_HEADS = 8, MAX_N
 
 static char * cold;      /* rows or codes */
 static float * scores;   /* MAX_HEADS x MAX_N */
-static int32_t * picked, * prob;
+static int32_t * picked, * prob, * drawn;
 static float * query, * acc, * center, * bucket;
 static int32_t reps = 9;
 static const char * only_kernel = "all";
@@ -105,7 +105,7 @@ static void run(const struct job * job) {
         const struct vattn_random_key key = {{1, 2}, {3, 4}, 5};
         const int32_t step = 256;
         for (int32_t b = 0; b < job->n / 16; b += step) {
-            sink = (uint64_t)k->select(scores, 16 * step, threshold, job->n_heads, 16 * (int64_t)b, step, NULL, NULL, 2000, &key, picked, prob);
+            sink = (uint64_t)k->select(scores, 16 * step, threshold, job->n_heads, 16 * (int64_t)b, step, NULL, NULL, NULL, 2000, &key, picked, prob, drawn);
         }
         return;
     }
@@ -233,6 +233,7 @@ int main(int argc, char ** argv) {
     cold = map(COLD_BYTES + (1 << 20));
     scores = map((size_t)MAX_HEADS * MAX_N * sizeof *scores);
     picked = map((MAX_N + 16) * sizeof *picked);
+    drawn = map((MAX_N + 16) * sizeof *drawn);
     prob = map((MAX_N + 16) * sizeof *prob);
     query = map(MAX_HEADS * VATTN_MAX_DIM * sizeof *query);
     acc = map(MAX_HEADS * VATTN_MAX_DIM * sizeof *acc);

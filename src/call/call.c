@@ -128,7 +128,13 @@ static void certify_exact(struct vattn_call * c, int32_t g) {
         struct vattn_certificate * cert = &c->cert[h];
         cert->answer = VATTN_ANSWER_EXACT;
         cert->n_keys = cert->rows_kv = c->n_visible;
-        cert->bytes += c->n_visible * (int64_t)row;
+        cert->bytes = c->n_visible * (int64_t)row;
+        if (c->sparse != NULL && c->sparse_used) { /* what the attempt had read before it fell back */
+            int64_t rows_k, bytes;
+            vattn_sparse_account(c, g, &rows_k, &bytes);
+            cert->bytes += bytes;
+            cert->rounds = c->sparse->groups[g].looks;
+        }
         cert->error = 0.0F;
         cert->bound = 1e-5F;
     }
@@ -171,7 +177,7 @@ static int32_t enter(struct vattn_call * c, enum vattn_phase phase, int32_t task
 /* Sparse pays only with an index and enough keys; else the same call is exact. */
 static bool is_sparse(const struct vattn_call * c) {
     return c->plan->opt.method == VATTN_METHOD_SPARSE && vattn_index_calibrated(c->in.index) &&
-           c->n_visible >= c->plan->opt.min_keys;
+           c->in.kv->n_keys <= c->in.index->capacity && c->n_visible >= c->plan->opt.min_keys;
 }
 
 static int32_t first_phase(struct vattn_call * c) {
@@ -186,6 +192,7 @@ static int32_t first_phase(struct vattn_call * c) {
         return enter(c, VATTN_PHASE_PAPER, kv_heads);
     }
     if (is_sparse(c)) {
+        c->sparse_used = true;
         vattn_sparse_begin(c);
         return enter(c, VATTN_PHASE_PREPARE, kv_heads);
     }

@@ -44,6 +44,7 @@ struct vattn_call {
     uint8_t * dense;             /* [n_kv_heads] KV heads that are computed densely */
     uint8_t * dense_done;        /* [n_kv_heads] by FINISH */
     struct vattn_certificate * cert; /* [n_heads], always kept; copied out at the end */
+    bool sparse_used;             /* this call went through the sparse path */
     struct vattn_sparse * sparse; /* method sparse */
     struct vattn_paper * paper;   /* method paper-d */
 };

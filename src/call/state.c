@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "call/state.h"
 
+#include <string.h>
+
 #include "plan/plan.h"
 
 size_t vattn_state_bytes(const struct vattn_plan * plan) {
-    return sizeof(struct vattn_state) + (size_t)plan->opt.n_heads * sizeof(float);
+    return sizeof(struct vattn_state) + (size_t)plan->opt.n_heads * sizeof(struct vattn_learned);
 }
 
 struct vattn_state * vattn_state_init(const struct vattn_plan * plan, void * memory) {
@@ -12,10 +14,7 @@ struct vattn_state * vattn_state_init(const struct vattn_plan * plan, void * mem
     if (s == NULL || (uintptr_t)memory % _Alignof(struct vattn_state) != 0) {
         return NULL;
     }
+    memset(s, 0, vattn_state_bytes(plan));
     s->n_heads = plan->opt.n_heads;
-    s->steps = 0;
-    for (int32_t h = 0; h < s->n_heads; h++) {
-        s->log2_draws[h] = 0.0F;
-    }
     return s;
 }

@@ -7,7 +7,8 @@
 
 #include <math.h>
 
-#define TILE 64
+#define TILE        64
+#define BONUS_LEAST (-32)
 
 static float quantise(float y, float step, int bits, uint8_t * code) {
     float half = (float)(1 << (bits - 1));
@@ -67,6 +68,39 @@ static void store(struct vattn_index * x, int32_t g, int64_t row, int32_t n, con
     }
 }
 
+void vattn_index_deviation(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g,
+                           const struct vattn_rows * rows, float * dist2) {
+    static const float none[TILE] = {0};
+    float sink[VATTN_BUCKETS * VATTN_MAX_DIM] = {0}; /* the kernel's second result, not wanted here */
+    struct vattn_rows v = vattn_v_rows(kv, g);
+    v.index = rows->index;
+    v.n = rows->n;
+    vattn_plan_deviation(x->plan, &v, x->books[g].v_mean, none, TILE, 1, 0, dist2, sink);
+}
+
+/* Values far from the mean weigh more in the error: their rows are drawn more often. */
+static void store_bonus(struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n,
+                        float * residual2) {
+    float dist2[TILE];
+    int32_t list[TILE];
+    struct vattn_rows rows = {.index = list, .n = n};
+    for (int32_t j = 0; j < n; j++) {
+        list[j] = (int32_t)(row + j);
+    }
+    vattn_index_deviation(x, kv, g, &rows, dist2);
+    int8_t * bonus = x->bonus + (size_t)g * (size_t)x->capacity + row;
+    float rms2 = x->books[g].v_rms * x->books[g].v_rms;
+    for (int32_t j = 0; j < n; j++) {
+        float eighths = 4.0F * log2f(dist2[j] / rms2); /* 8 log2 of the square root */
+        bonus[j] = (int8_t)(eighths < BONUS_LEAST || !isfinite(eighths) ? BONUS_LEAST
+                            : eighths > INT8_MAX                         ? INT8_MAX
+                                                                         : lrintf(eighths));
+        if (!isfinite(dist2[j])) {
+            residual2[j] = NAN; /* not covered */
+        }
+    }
+}
+
 static void mark_escapes(struct vattn_index * x, int32_t g, int64_t row, int32_t n, const float * residual2) {
     uint64_t * set = x->escape + (size_t)g * (size_t)(x->capacity / 64);
     for (int32_t j = 0; j < n; j++) {
@@ -85,6 +119,7 @@ static void encode_tile(struct vattn_index * x, const struct vattn_kv * kv, int6
     for (int32_t g = 0; g < x->plan->opt.n_kv_heads; g++) {
         vattn_index_quantise(x, kv, g, row, n, code, residual2);
         store(x, g, row, n, code);
+        store_bonus(x, kv, g, row, n, residual2);
         mark_escapes(x, g, row, n, residual2);
         for (int32_t j = 0; j < n; j++) {
             bad |= isfinite(residual2[j]) ? 0 : (uint64_t)1 << j;

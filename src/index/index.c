@@ -16,8 +16,9 @@ static size_t token_bytes(const struct vattn_plan * plan) {
     return bytes < 4 ? 4 : bytes;
 }
 
-static size_t book_floats(int32_t d) {
-    return 2 * (size_t)d * (size_t)d + 4 * (size_t)d;
+static size_t book_floats(const struct vattn_options * o) {
+    size_t d = (size_t)o->head_dim;
+    return 2 * d * d + 4 * d + (size_t)o->v_dim;
 }
 
 static int64_t round_up(int64_t rows) {
@@ -27,7 +28,7 @@ static int64_t round_up(int64_t rows) {
 size_t vattn_index_bytes(const struct vattn_plan * plan, int64_t capacity) {
     size_t heads = (size_t)plan->opt.n_kv_heads, rows = (size_t)round_up(capacity);
     return sizeof(struct vattn_index) + heads * sizeof(struct vattn_code_book) +
-           heads * book_floats(plan->opt.head_dim) * sizeof(float) + heads * rows * token_bytes(plan) +
+           heads * book_floats(&plan->opt) * sizeof(float) + heads * rows * (token_bytes(plan) + 1) +
            (1 + heads) * rows / 8;
 }
 
@@ -35,13 +36,14 @@ static void point_books(struct vattn_index * x) {
     int32_t d = x->plan->opt.head_dim;
     for (int32_t g = 0; g < x->plan->opt.n_kv_heads; g++) {
         struct vattn_code_book * b = &x->books[g];
-        float * at = x->tables + (size_t)g * book_floats(d);
+        float * at = x->tables + (size_t)g * book_floats(&x->plan->opt);
         b->basis = at;
         b->inverse = b->basis + (size_t)d * (size_t)d;
         b->shift = b->inverse + (size_t)d * (size_t)d;
         b->mean = b->shift + d;
         b->step = b->mean + d;
         b->error_var = b->step + d;
+        b->v_mean = b->error_var + d;
     }
 }
 
@@ -62,11 +64,12 @@ enum vattn_status vattn_index_create(const struct vattn_plan * plan, int64_t cap
     x->capacity = round_up(capacity);
     x->token_bytes = token_bytes(plan);
     x->books = calloc(heads, sizeof *x->books);
-    x->tables = calloc(heads * book_floats(plan->opt.head_dim), sizeof(float));
+    x->tables = calloc(heads * book_floats(&plan->opt), sizeof(float));
     x->codes = calloc(heads * (size_t)x->capacity, x->token_bytes);
+    x->bonus = calloc(heads * (size_t)x->capacity, sizeof *x->bonus);
     x->covered = calloc((size_t)(x->capacity / 64), sizeof(uint64_t));
     x->escape = calloc(heads * (size_t)(x->capacity / 64), sizeof(uint64_t));
-    if (x->books == NULL || x->tables == NULL || x->codes == NULL || x->covered == NULL || x->escape == NULL) {
+    if (x->books == NULL || x->tables == NULL || x->codes == NULL || x->bonus == NULL || x->covered == NULL || x->escape == NULL) {
         vattn_index_free(x);
         return VATTN_STATUS_NO_MEMORY;
     }
@@ -80,6 +83,7 @@ void vattn_index_free(struct vattn_index * x) {
         free(x->books);
         free(x->tables);
         free(x->codes);
+        free(x->bonus);
         free(x->covered);
         free(x->escape);
         free(x);
@@ -174,6 +178,31 @@ struct calibration {
     double *mean, *cov;
 };
 
+static bool value_moments(struct vattn_index * x, const struct vattn_kv * kv, int32_t g, const struct calibration * c,
+                          int32_t n) {
+    struct vattn_code_book * book = &x->books[g];
+    double sum = 0.0;
+    struct vattn_rows v = vattn_v_rows(kv, g);
+    v.index = c->list;
+    v.n = n;
+    for (int32_t i = 0; i < n; i++) { /* residual2 has done its work: here, the weights of a mean */
+        c->residual2[i] = 1.0F / (float)n;
+    }
+    memset(book->v_mean, 0, (size_t)x->plan->opt.v_dim * sizeof *book->v_mean);
+    vattn_plan_accumulate(x->plan, &v, c->residual2, n, 1, book->v_mean);
+    for (int32_t i = 0; i < n; i += 64) {
+        float dist2[64];
+        struct vattn_rows part = {.index = c->list + i, .n = n - i < 64 ? n - i : 64};
+        vattn_index_deviation(x, kv, g, &part, dist2);
+        for (int32_t j = 0; j < part.n; j++) {
+            sum += (double)dist2[j] / n;
+        }
+    }
+    book->v_rms = (float)sqrt(sum);
+    book->v_rms = book->v_rms > 0.0F ? book->v_rms : 1e-20F; /* all values equal: nothing depends on it */
+    return isfinite(sum);
+}
+
 static bool calibration_allocate(struct calibration * c, int32_t d) {
     size_t m = (size_t)d * (size_t)d;
     c->list = malloc(CALIBRATION_ROWS * sizeof *c->list);
@@ -212,6 +241,7 @@ static enum vattn_status calibrate_head(struct vattn_index * x, const struct vat
     if (status == VATTN_STATUS_OK) {
         vattn_code_book_fit_steps(&x->books[g], d, c->x, n);
         set_escape(x, kv, g, c->list, n, c->residual2);
+        status = value_moments(x, kv, g, c, n) ? VATTN_STATUS_OK : VATTN_STATUS_NOT_FINITE;
     }
     return status;
 }
@@ -270,8 +300,9 @@ static bool book_valid(const struct vattn_index * x, int32_t g, const char ** re
             return fail("code book: a step is not positive", reason);
         }
     }
-    for (size_t i = 0; i < book_floats(d); i++) {
-        if (!isfinite(x->tables[(size_t)g * book_floats(d) + i])) {
+    size_t floats = book_floats(&x->plan->opt);
+    for (size_t i = 0; i < floats; i++) {
+        if (!isfinite(x->tables[(size_t)g * floats + i])) {
             return fail("code book: a table holds a value that is not finite", reason);
         }
     }

@@ -17,6 +17,8 @@ struct vattn_code_book {
     float * mean;       /* [d] */
     float * step;       /* [coordinates with bits] */
     float * error_var;  /* [d] expected squared quantisation error of y_a (lambda_a where it has no bits) */
+    float * v_mean;     /* [v_dim] mean value row c */
+    float v_rms;        /* root mean square of ||v - c|| */
     float escape_above; /* squared residual ||y - y^||^2 above which a key is on the escape list */
     float sigma2_usual; /* expected squared score error of a calibration query, log2 units */
 };
@@ -29,6 +31,7 @@ struct vattn_index {
     struct vattn_code_book * books; /* [n_kv_heads] */
     float * tables;      /* what the books point into */
     uint8_t * codes;     /* [n_kv_heads][capacity * token_bytes] in blocks of 16 tokens */
+    int8_t * bonus;      /* [n_kv_heads][capacity] log2(||v - c|| / v_rms) in eighths, for the design alone */
     uint64_t * covered;  /* [capacity / 64] rows whose codes are valid, all KV heads */
     uint64_t * escape;   /* [n_kv_heads][capacity / 64] */
 };
@@ -40,6 +43,10 @@ static inline const uint8_t * vattn_index_block(const struct vattn_index * x, in
 
 static inline const uint64_t * vattn_index_escape(const struct vattn_index * x, int32_t g) {
     return x->escape + (size_t)g * (size_t)(x->capacity / 64);
+}
+
+static inline const int8_t * vattn_index_bonus(const struct vattn_index * x, int32_t g) {
+    return x->bonus + (size_t)g * (size_t)x->capacity;
 }
 
 /* Bits of coordinate a. */
@@ -68,6 +75,10 @@ double vattn_quantiser_step(int bits);
 /* Codes of up to 64 rows of KV head g, y^ form: code[a * 64 + j]; residual2[j] = ||y - y^||^2 (NaN for bad rows). */
 void vattn_index_quantise(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n,
                           uint8_t * code, float * residual2);
+
+/* ||v - c||^2 of up to 64 rows of KV head g. */
+void vattn_index_deviation(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g,
+                           const struct vattn_rows * rows, float * dist2);
 
 /*
  * One query head (scaled by q_scale) against the codes of KV head g.  weight: [coordinates] int8, filled;

@@ -99,17 +99,17 @@ struct vattn_kernels {
 
     /*
      * Poisson sampling of the tokens first + t, t < 16 * n_blocks (first is a multiple of 16):
-     *   x_t    = max_g (score[g * ld + t] - threshold[g])
+     *   x_t    = max_g (score[g * ld + t] - threshold[g]) + bonus[t] / 8
      *   P_t    = min(2^24, max(floor, trunc(2^24 * L(x_t)))),  L(x) = the piecewise linear 2^x: the float whose bits
      *            are trunc(x * 2^23 + 127 * 2^23) with x clamped to [-126, 0], the sum rounded once to float
-     *   token t is taken iff it is visible and (it is sure or (u32_t >> 8) < P_t); sure tokens report P = 2^24
-     * visible, sure: bit b of word w is token 16 w + b of this range; visible NULL = all, sure NULL = none.
-     * Writes row numbers (int32: first + t) and P in token order; both arrays have room for 16 more than the count.
+     *   token t is taken iff it is visible and (it is sure or (u32_t >> 8) < P_t); sure tokens report P = 2^24, u = -1
+     * visible, sure: bit b of word w is token 16 w + b of this range; visible NULL = all, sure NULL = none, bonus NULL = 0.
+     * Writes row numbers (int32: first + t), P and u32_t >> 8 in token order, with room for 16 more than the count.
      * Returns the number of tokens taken.  All tiers give the same bits for the same scores.
      */
     int32_t (*select)(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int64_t first,
-                      int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, int32_t floor,
-                      const struct vattn_random_key * key, int32_t * rows, int32_t * prob);
+                      int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, const int8_t * bonus,
+                      int32_t floor, const struct vattn_random_key * key, int32_t * rows, int32_t * prob, int32_t * draw);
 };
 
 extern const struct vattn_kernels vattn_kernels_generic;

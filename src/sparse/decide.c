@@ -2,58 +2,91 @@
  *
  * After a look: which heads pass, which KV heads are done, open for another look, or exact.
  *
- * A head passes iff  sqrt(c V) + |bias| <= x ||o||  and the guards hold (docs/statistics.md):
- *     (bound / (x ||o||))^2 <= (neff / least)^2, least = max(10, 3 ln(1/delta));    a0 <= 0.01
+ * A head passes iff  sqrt(c V) + |bias| <= x ||o||,  c = quantile of F(nu, 2 neff),  and the guards hold:
+ *     A   a0 <= 0.01: the denominator is known to 10 %
+ *     C   no single draw may carry more than 1/B of the allowed error:
+ *         t <= log2(x ||o|| D / (B v_rms)),  tk <= the same with 6 B,  B = max(10, 2 exp(2 sigma)), sigma in nats
+ *     N   something was drawn by chance, or everything was read
  */
 #include "sparse/sparse.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "call/state.h"
+#define A0_MOST    0.01
+#define OVERSHOOT  1.15
+#define CAP_LEAST  10.0
+#define CAP_KEYS   6.0
+#define CAP_SLACK  0.1F
+#define LN2        0.6931471805599453
 
-#define A0_MOST     0.01
-
-/* Few effective draws: the claimed error must lie below the allowed one by the square of what is missing. */
-static double guard(const struct vattn_evidence * e, double delta, double need) {
-    double least = fmax(10.0, 3.0 * log(1.0 / delta)), neff = vattn_evidence_neff(e);
-    if (neff < least) {
-        need *= (least / neff) * (least / neff);
-    }
-    return e->a0 > A0_MOST ? fmax(need, 1.3) : need;
+static double fewest(double neff) {
+    return neff > 1.0 ? neff : 1.0; /* F needs at least one draw */
 }
 
-/* (bound / (x ||o||))^2 with guards if the variance were `fall` times smaller from `fall` times as many draws. */
-static double need_after(const struct vattn_plan * plan, const struct vattn_evidence * e, double fall) {
-    struct vattn_evidence f = *e;
-    f.v /= fall;
-    f.q /= fall * fall * fall;
-    f.trace2 /= fall * fall;
-    f.top /= fall;
-    f.a0 /= fall;
-    double ratio = vattn_evidence_bound(&f, &plan->quantile, plan->opt.v_dim) / (plan->x * sqrt(f.o2));
-    return guard(&f, plan->delta_head, ratio * ratio);
+/* bound / allowed if the variance were `fall` times smaller from `fall` times as many draws */
+static double ratio_after(const struct vattn_plan * plan, const struct vattn_evidence * e, double allowed, double fall) {
+    double nu = vattn_evidence_nu(e, plan->delta_head, plan->opt.v_dim);
+    double c = vattn_quantile_f(&plan->quantile, nu, 2.0 * fewest(vattn_evidence_neff(e) * fall));
+    return (sqrt(c * e->v / fall) + sqrt(e->a0 * e->v) / fall) / allowed;
 }
 
-static void judge_head(const struct vattn_plan * plan, struct vattn_head * h) {
-    const struct vattn_evidence * e = &h->evidence;
-    h->bound = vattn_evidence_bound(e, &plan->quantile, plan->opt.v_dim);
-    h->need = need_after(plan, e, 1.0);
-    h->passed = h->need <= 1.0;
-    if (!h->passed) {
-        double fall = 1.0;
-        while (fall < 1e4 && !(need_after(plan, e, fall) <= 1.0)) { /* also while NaN: ||o|| = 0, nothing drawn */
-            fall *= 1.1;
-        }
-        h->need = fall;
+/* The factor by which the variance must fall, at most what so few draws can be trusted to say. */
+static double fall_needed(const struct vattn_plan * plan, const struct vattn_evidence * e, double allowed, int32_t looks) {
+    double fall = 1.0, most = (2.0 + vattn_evidence_neff(e)) * (looks >= 5 ? 4.0 : looks >= 3 ? 2.0 : 1.0);
+    for (int i = 0; i < 6; i++) {
+        double ratio = ratio_after(plan, e, allowed, fall);
+        fall = fmax(1.0, fall * ratio * ratio);
     }
+    fall *= OVERSHOOT;
+    return fall <= most ? fall : most; /* also for NaN */
+}
+
+/* Guard C, log2 units: `allowed` is the error that the promise leaves. */
+static void set_caps(const struct vattn_call * c, int32_t h, double allowed) {
+    struct vattn_head * head = &c->sparse->heads[h];
+    double v_rms = (double)c->in.index->books[h / c->plan->group].v_rms;
+    double b = fmax(CAP_LEAST, 2.0 * exp(2.0 * LN2 * (double)head->sigma));
+    head->last_cap = (float)(log2(allowed / (b * v_rms)) + (double)head->log2_d);
+    head->last_key_cap = (float)((double)head->last_cap - log2(CAP_KEYS));
+}
+
+/* Verdict on one head; lowers the caps of the design where guard C failed. */
+static void judge_head(struct vattn_call * c, int32_t h, double allowed, bool enough, double fall) {
+    struct vattn_sparse * s = c->sparse;
+    struct vattn_head * head = &s->heads[h];
+    const struct vattn_group * group = &s->groups[h / c->plan->group];
+    bool blind = head->evidence.draws == 0 && group->rows_read < c->n_visible;
+    set_caps(c, h, allowed);
+    bool heavy = s->thresholds[h] > head->last_cap + CAP_SLACK || s->key_thresholds[h] > head->last_key_cap + CAP_SLACK;
+    heavy = heavy && group->rows_read < c->n_visible;
+    if (head->evidence.a0 > A0_MOST) {
+        fall = fmax(fall, 1.1 * head->evidence.a0 / A0_MOST);
+    }
+    fall = blind ? 4.0 : fall;
+    head->cap = fminf(head->last_cap, s->thresholds[h]);
+    head->key_cap = head->last_key_cap;
+    head->passed = enough && !heavy && !blind && head->evidence.a0 <= A0_MOST;
+    head->fall = head->passed || (enough && heavy && fall <= 1.0) ? 1.0 : fmax(fall, 1.0);
+}
+
+static void judge_one(struct vattn_call * c, int32_t h) {
+    struct vattn_head * head = &c->sparse->heads[h];
+    const struct vattn_evidence * e = &head->evidence;
+    double allowed = c->plan->x * sqrt(e->o2), ratio = e->v > 0.0 ? ratio_after(c->plan, e, allowed, 1.0) : 0.0;
+    bool sane = e->o2 > 0.0 && isfinite(e->o2) && isfinite(e->v);
+    head->bound = ratio * allowed;
+    bool enough = sane && ratio <= 1.0;
+    judge_head(c, h, allowed, enough,
+               enough ? 1.0 : fall_needed(c->plan, e, allowed, c->sparse->groups[h / c->plan->group].looks));
 }
 
 /* Scope layer: c(nu_L) sum V <= x^2 sum ||o||^2 with nu_L from below (Cauchy-Schwarz within a group). */
 static void judge_layer(struct vattn_call * c) {
     struct vattn_sparse * s = c->sparse;
     const struct vattn_plan * plan = c->plan;
-    double v = 0.0, o2 = 0.0, squares = 0.0, neff = INFINITY, bias = 0.0, a0 = 0.0;
+    double v = 0.0, o2 = 0.0, squares = 0.0, q = 0.0, bias = 0.0;
+    int32_t looks = 0;
     for (int32_t g = 0; g < plan->opt.n_kv_heads; g++) {
         double root = 0.0;
         for (int32_t h = g * plan->group; h < (g + 1) * plan->group; h++) {
@@ -63,31 +96,36 @@ static void judge_layer(struct vattn_call * c) {
                 continue;
             }
             v += e->v;
+            q += sqrt(e->q); /* heads of a group share their rows: the worst case is that draws coincide */
             bias += e->a0 * e->v;
             root += e->v / sqrt(vattn_evidence_nu(e, plan->delta_head, plan->opt.v_dim));
+            looks = s->groups[g].looks > looks ? s->groups[g].looks : looks;
         }
         squares += root * root;
     }
-    double allowed = plan->x * sqrt(o2);
+    struct vattn_evidence layer = {.o2 = o2, .v = v, .q = q * q, .a0 = v > 0.0 ? bias / v : 0.0, .trace2 = squares};
+    layer.top = v > 0.0 ? squares / v : 0.0; /* nu_L either way */
+    double allowed = plan->x * sqrt(o2), ratio = v > 0.0 ? ratio_after(plan, &layer, allowed, 1.0) : 0.0;
+    bool enough = o2 > 0.0 && isfinite(o2) && isfinite(v) && ratio <= 1.0;
+    double fall = enough ? 1.0 : fall_needed(plan, &layer, allowed, looks);
     for (int32_t h = 0; h < plan->opt.n_heads; h++) {
-        const struct vattn_evidence * e = &s->heads[h].evidence;
-        if (e->v > 0.01 * v && s->groups[h / plan->group].state != VATTN_GROUP_EXACT) { /* heads that carry the error must have draws enough to know it */
-            neff = fmin(neff, vattn_evidence_neff(e));
-            a0 = fmax(a0, e->a0);
+        if (s->groups[h / plan->group].state == VATTN_GROUP_OPEN) {
+            /* the heads that carry most of the error fall first */
+            double share = v > 0.0 ? s->heads[h].evidence.v * plan->opt.n_heads / v : 0.0;
+            s->heads[h].bound = ratio * allowed;
+            judge_head(c, h, allowed, enough, enough ? 1.0 : fmax(1.0, fall * fmin(1.5, share)));
         }
     }
-    double nu = squares > 0.0 ? v * v / squares : 1.0;
-    double bound = sqrt(vattn_quantile_f(&plan->quantile, nu, 2.0 * neff) * v) + sqrt(bias);
-    double need = v == 0.0 ? 0.0 : bound * bound / (allowed * allowed);
-    struct vattn_evidence worst = {.v = 1.0, .q = 1.0 / neff, .a0 = a0};
-    need = guard(&worst, plan->delta_head, need);
-    need = isfinite(need) ? need : 4.0;
-    for (int32_t h = 0; h < plan->opt.n_heads; h++) {
-        /* the heads that carry most of the error fall first */
-        s->heads[h].bound = bound;
-        s->heads[h].passed = need <= 1.0;
-        double share = s->heads[h].evidence.v * plan->opt.n_heads / (v > 0.0 ? v : 1.0);
-        s->heads[h].need = need <= 1.0 ? need : fmax(1.0, need * fmin(1.5, share));
+    s->layer_norm = sqrt(o2);
+}
+
+static void count_rows(struct vattn_call * c, int32_t g) {
+    struct vattn_sparse * s = c->sparse;
+    struct vattn_group * group = &s->groups[g];
+    group->rows_read = group->keys_read = 0;
+    for (int32_t k = 0; k < s->n_chunks; k++) {
+        group->rows_read += vattn_sparse_chunk(s, g, k)->n_rows;
+        group->keys_read += vattn_sparse_chunk(s, g, k)->n_keys;
     }
 }
 
@@ -96,10 +134,6 @@ static void close_group(struct vattn_call * c, int32_t g) {
     struct vattn_group * group = &s->groups[g];
     bool passed = true;
     group->looks++;
-    group->rows_read = 0;
-    for (int32_t k = 0; k < s->n_chunks; k++) {
-        group->rows_read += vattn_sparse_chunk(s, g, k)->n_rows;
-    }
     for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
         passed = passed && s->heads[h].passed;
     }
@@ -113,57 +147,72 @@ static void close_group(struct vattn_call * c, int32_t g) {
 
 bool vattn_sparse_decide(struct vattn_call * c) {
     struct vattn_sparse * s = c->sparse;
-    bool layer = c->plan->opt.scope == VATTN_SCOPE_LAYER, open = false;
+    bool open = false;
     for (int32_t g = 0; g < c->plan->opt.n_kv_heads; g++) {
-        for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group && s->groups[g].state == VATTN_GROUP_OPEN; h++) {
-            judge_head(c->plan, &s->heads[h]);
+        if (s->groups[g].state == VATTN_GROUP_OPEN) {
+            count_rows(c, g);
         }
     }
-    if (layer) {
+    if (c->plan->opt.scope == VATTN_SCOPE_LAYER) {
         judge_layer(c);
     }
     for (int32_t g = 0; g < c->plan->opt.n_kv_heads; g++) {
-        if (s->groups[g].state == VATTN_GROUP_OPEN) {
-            close_group(c, g);
+        if (s->groups[g].state != VATTN_GROUP_OPEN) {
+            continue;
         }
+        for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group && c->plan->opt.scope != VATTN_SCOPE_LAYER; h++) {
+            judge_one(c, h);
+        }
+        close_group(c, g);
         open = open || s->groups[g].state == VATTN_GROUP_OPEN;
     }
-    if (!open && c->in.state != NULL) {
-        c->in.state->steps++;
-    }
     return open;
+}
+
+/* ||o^ - o|| <= b and b < ||o^|| give ||o^ - o|| <= b / (||o^|| - b) ||o|| */
+static float claimed(double bound, double norm) {
+    return (float)fmax(1e-5, bound / (norm - bound));
 }
 
 static void certify(struct vattn_call * c, int32_t g, int32_t h, int64_t rows_k, int64_t bytes) {
     const struct vattn_sparse * s = c->sparse;
     const struct vattn_head * head = &s->heads[h];
     struct vattn_certificate * cert = &c->cert[h];
-    cert->answer = s->groups[g].rows_read == c->n_visible ? VATTN_ANSWER_EXACT : VATTN_ANSWER_CERTIFIED;
-    cert->rounds = s->groups[g].looks;
-    cert->n_keys = c->n_visible;
-    cert->rows_kv = s->groups[g].rows_read;
-    cert->rows_k = rows_k;
-    cert->bytes = bytes;
-    double norm = sqrt(head->evidence.o2);
-    cert->error = (float)(sqrt(head->evidence.v) / norm);
-    /* ||o^ - o|| <= b and b <= x ||o^|| give ||o^ - o|| <= b / (||o^|| - b) ||o|| */
-    cert->bound = cert->answer == VATTN_ANSWER_EXACT ? 1e-5F : (float)fmax(1e-5, head->bound / (norm - head->bound));
+    bool all = s->groups[g].rows_read == c->n_visible;
+    double norm = c->plan->opt.scope == VATTN_SCOPE_LAYER ? s->layer_norm : sqrt(head->evidence.o2);
+    *cert = (struct vattn_certificate){.answer = all ? VATTN_ANSWER_EXACT : VATTN_ANSWER_CERTIFIED,
+                                       .rounds = s->groups[g].looks, .n_keys = c->n_visible,
+                                       .rows_kv = s->groups[g].rows_read, .rows_k = rows_k, .bytes = bytes,
+                                       .error = (float)sqrt(head->evidence.v / head->evidence.o2),
+                                       .bound = all ? 1e-5F : claimed(head->bound, norm)};
+}
+
+/* Bytes of the index that a call reads: codes, bonus, coverage and escape bits, the tables of the query. */
+static int64_t index_bytes(const struct vattn_call * c, int32_t g) {
+    int64_t n = c->in.kv->n_keys, d = c->plan->opt.head_dim;
+    return n * ((int64_t)vattn_layout_token_bytes(c->in.index->books[g].layout) + 1) + n / 4 + 4 * d * (d + 3);
+}
+
+void vattn_sparse_account(struct vattn_call * c, int32_t g, int64_t * rows_k, int64_t * bytes) {
+    const struct vattn_sparse * s = c->sparse;
+    const struct vattn_options * o = &c->plan->opt;
+    int64_t k_bytes = o->head_dim * (int64_t)vattn_type_bytes(o->k_type);
+    int64_t v_bytes = o->v_dim * (int64_t)vattn_type_bytes(o->v_type);
+    *rows_k = s->groups[g].keys_read - s->groups[g].rows_read;
+    for (int32_t k = 0; k < s->n_chunks; k++) {
+        *rows_k += vattn_sparse_chunk(s, g, k)->n_escaped;
+    }
+    *bytes = s->groups[g].rows_read * (k_bytes + v_bytes) + *rows_k * k_bytes + index_bytes(c, g);
 }
 
 void vattn_sparse_finish(struct vattn_call * c, int32_t g) {
     const struct vattn_sparse * s = c->sparse;
     const struct vattn_options * o = &c->plan->opt;
-    int64_t k_bytes = o->head_dim * (int64_t)vattn_type_bytes(o->k_type);
-    int64_t v_bytes = o->v_dim * (int64_t)vattn_type_bytes(o->v_type);
-    int64_t escaped = 0, codes = (int64_t)vattn_layout_token_bytes(c->in.index->books[g].layout);
-    for (int32_t k = 0; k < s->n_chunks; k++) {
-        escaped += vattn_sparse_chunk(s, g, k)->n_escaped;
-    }
-    int64_t bytes = s->groups[g].rows_read * (k_bytes + v_bytes) + escaped * k_bytes +
-                    c->in.kv->n_keys * codes + c->in.kv->n_keys / 4 + 4 * (int64_t)o->head_dim * (o->head_dim + 3);
+    int64_t rows_k, bytes;
+    vattn_sparse_account(c, g, &rows_k, &bytes);
     vattn_sparse_learn(c, g);
     for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
-        certify(c, g, h, escaped, bytes);
+        certify(c, g, h, rows_k, bytes);
         memcpy(vattn_call_out(c, h), s->estimates + (size_t)h * (size_t)o->v_dim, (size_t)o->v_dim * sizeof(float));
     }
 }

@@ -30,7 +30,7 @@ struct vattn_sparse * vattn_sparse_layout(const struct vattn_plan * plan, struct
     v.groups = vattn_scratch_take(a, kv_heads, sizeof *v.groups);
     v.chunks = vattn_scratch_take(a, kv_heads * chunks, sizeof *v.chunks);
     v.thresholds = vattn_scratch_take(a, heads, sizeof *v.thresholds);
-    v.goals = vattn_scratch_take(a, heads, sizeof *v.goals);
+    v.key_thresholds = vattn_scratch_take(a, heads, sizeof *v.key_thresholds);
     v.query_weights = vattn_scratch_take(a, heads * (size_t)o->head_dim, 1);
     v.visible = vattn_scratch_take(a, ld / 16, sizeof *v.visible);
     v.sure = vattn_scratch_take(a, ld / 16, sizeof *v.sure);
@@ -38,6 +38,11 @@ struct vattn_sparse * vattn_sparse_layout(const struct vattn_plan * plan, struct
     v.weights = vattn_scratch_take(a, heads * ld, sizeof *v.weights);
     v.rows = vattn_scratch_take(a, list, sizeof *v.rows);
     v.prob = vattn_scratch_take(a, list, sizeof *v.prob);
+    v.draw = vattn_scratch_take(a, list, sizeof *v.draw);
+    v.keep = vattn_scratch_take(a, list, sizeof *v.keep);
+    v.margin = vattn_scratch_take(a, list, sizeof *v.margin);
+    v.sure_sum = vattn_scratch_take(a, heads, sizeof *v.sure_sum);
+    v.chunk_max = vattn_scratch_take(a, heads * chunks, sizeof *v.chunk_max);
     v.sample = vattn_scratch_take(a, heads * (size_t)v.sample_ld, sizeof *v.sample);
     v.sample_w2 = vattn_scratch_take(a, heads * (size_t)v.sample_ld, sizeof *v.sample_w2);
     v.sample_scale = vattn_scratch_take(a, kv_heads, sizeof *v.sample_scale);

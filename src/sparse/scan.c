@@ -5,7 +5,7 @@
  */
 #include "sparse/sparse.h"
 
-#include <string.h>
+#include <math.h>
 
 /* A query whose expected proxy error is far above what the code was calibrated for is answered exactly. */
 #define ALIEN_FACTOR 16.0F
@@ -17,9 +17,10 @@ void vattn_sparse_prepare(struct vattn_call * c, int32_t g) {
     int32_t d = c->plan->opt.head_dim;
     for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
         struct vattn_head * head = &s->heads[h];
-        head->sigma2 = vattn_index_query(book, d, c->q + (size_t)h * (size_t)d, s->query_weights + (size_t)h * (size_t)d,
+        float sigma2 = vattn_index_query(book, d, c->q + (size_t)h * (size_t)d, s->query_weights + (size_t)h * (size_t)d,
                                          &head->code);
-        if (head->sigma2 > ALIEN_LEAST && head->sigma2 > ALIEN_FACTOR * book->sigma2_usual) {
+        head->sigma = sqrtf(sigma2);
+        if (sigma2 > ALIEN_LEAST && sigma2 > ALIEN_FACTOR * book->sigma2_usual) {
             s->groups[g].state = VATTN_GROUP_EXACT;
         }
     }
@@ -64,14 +65,26 @@ static void read_escapes(struct vattn_call * c, int32_t g, int32_t chunk, int64_
     }
 }
 
+/* Rows that are hidden or read anyway have no proxy: their codes may be stale or missing. */
+static void hide_rows(struct vattn_call * c, int32_t g, int64_t begin, int32_t blocks) {
+    struct vattn_sparse * s = c->sparse;
+    for (int64_t b = begin / 16; b < begin / 16 + blocks; b++) {
+        for (uint32_t bits = (uint16_t)(~s->visible[b] | s->sure[b]); bits != 0; bits &= bits - 1) {
+            int64_t row = b * 16 + __builtin_ctz(bits);
+            for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
+                s->scores[(size_t)h * (size_t)s->ld + (size_t)row] = -INFINITY;
+            }
+        }
+    }
+}
+
 void vattn_sparse_scan(struct vattn_call * c, int32_t g, int32_t chunk) {
     struct vattn_sparse * s = c->sparse;
     const struct vattn_index * x = c->in.index;
     struct vattn_query_code query[16];
     int32_t group = c->plan->group;
     int64_t begin = vattn_sparse_chunk_begin(s, chunk), end = vattn_sparse_chunk_end(c, chunk);
-    int64_t covered_end = end < x->capacity ? end : x->capacity;
-    int32_t blocks = (int32_t)((covered_end - begin + VATTN_BLOCK - 1) / VATTN_BLOCK);
+    int32_t blocks = (int32_t)((end - begin + VATTN_BLOCK - 1) / VATTN_BLOCK);
     if (s->groups[g].state == VATTN_GROUP_EXACT) {
         return;
     }
@@ -83,5 +96,11 @@ void vattn_sparse_scan(struct vattn_call * c, int32_t g, int32_t chunk) {
         c->plan->kern->scan(vattn_index_block(x, g, begin), blocks, x->books[g].layout, query, n,
                             s->scores + (size_t)head * (size_t)s->ld + (size_t)begin, (ptrdiff_t)s->ld);
     }
+    hide_rows(c, g, begin, blocks);
     read_escapes(c, g, chunk, begin, end);
+    for (int32_t i = 0; i < group; i++) {
+        int32_t head = g * group + i;
+        s->chunk_max[(size_t)head * (size_t)s->n_chunks + (size_t)chunk] =
+            c->plan->kern->max(s->scores + (size_t)head * (size_t)s->ld + (size_t)begin, blocks * VATTN_BLOCK);
+    }
 }

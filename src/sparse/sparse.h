@@ -14,19 +14,28 @@
 /* One query head. */
 struct vattn_head {
     struct vattn_query_code code;
-    float sigma2;      /* expected squared error of its proxy scores, log2 units */
-    float reference;   /* largest score of the subsample: origin of its weights */
-    float predicted;   /* variance of the current design by the subsample, in units of its weights */
+    float sigma;       /* expected error of its proxy scores, log2 units */
+    float log2_sum;    /* log2 of the sum of all weights, as the proxies predict it */
+    float predicted;   /* log2 of the variance that the subsample predicts, sum (1/pi - 1) 2^(2P) */
+    float draws;       /* effective draws that it predicts */
+    float goal;        /* of the design: predicted must not exceed it (log2) */
+    float least;       /* of the design: draws must not fall below it */
+    float cap;         /* of the design: t must not exceed it */
+    float key_cap;     /* of the design: tk must not exceed it */
+    float origin;      /* t for which the weights of the subsample were taken */
+    float last_cap, last_key_cap; /* what the weight guard of the last look allows */
     struct vattn_evidence evidence;
+    float log2_d;      /* log2 of D of the last look */
     double bound;      /* sqrt(c V) + |bias| of the last look */
-    double need;       /* factor by which the variance must fall for this head to pass; <= 1 is a pass */
+    double fall;       /* factor by which the variance must fall for this head to pass; 1 where it is small enough */
     bool passed;
 };
 
-/* One row chunk of one KV head after GATHER: rows drawn with pi < 1 come with their weights e/pi per head. */
+/* One row chunk of one KV head after GATHER. */
 struct vattn_chunk {
-    int32_t n_rows;    /* rows read */
-    int32_t n_tail;    /* of them with pi < 1, compacted to the front of rows/prob/weight */
+    int32_t n_keys;    /* keys read */
+    int32_t n_rows;    /* of them rows whose value was read too: the sample */
+    int32_t n_tail;    /* of them with pi < 1, at the front of rows/prob/weight */
     int32_t n_escaped; /* keys read for the escape list in SCAN */
 };
 
@@ -37,6 +46,7 @@ struct vattn_group {
     enum vattn_group_state state;
     int32_t looks;
     int64_t rows_read;
+    int64_t keys_read;
 };
 
 struct vattn_sparse {
@@ -47,7 +57,7 @@ struct vattn_sparse {
     struct vattn_group * groups; /* [n_kv_heads] */
     struct vattn_chunk * chunks; /* [n_kv_heads][n_chunks] */
     float * thresholds;          /* [n_heads] t: pi = 2^(score - t) before the maximum over the group */
-    float * goals;               /* [n_heads] of a later look */
+    float * key_thresholds;      /* [n_heads] tk: the same for reading keys */
     int8_t * query_weights; /* [n_heads][head_dim] */
     uint16_t * visible;     /* [ld / 16] */
     uint16_t * sure;        /* [ld / 16] sinks, window, rows without a code */
@@ -55,8 +65,13 @@ struct vattn_sparse {
     float * weights;        /* [n_heads][ld] e/pi of the rows read, compact per chunk */
     int32_t * rows;         /* [n_kv_heads][ld + 64 n_chunks] rows read, per chunk from chunk * (chunk + 64) */
     int32_t * prob;         /* same: pi in units of 2^-24 */
-    float * sample;         /* [n_heads][sample_ld] subsample of the scores for the design */
-    float * sample_w2;      /* [n_heads][sample_ld] squared proxy weights, 2^(2 (score - reference)) */
+    int32_t * draw;         /* same: u in units of 2^-24, -1 = always read */
+    int32_t * keep;         /* same: positions that the second stage keeps */
+    float * margin;         /* same */
+    float * sure_sum;       /* [n_heads] log2 of the weights of the rows that are always read */
+    float * chunk_max;      /* [n_heads][n_chunks] largest proxy score */
+    float * sample;         /* [n_heads][sample_ld] subsample of scores + bonus, for the design */
+    float * sample_w2;      /* [n_heads][sample_ld] their squared weights, 2^(2 (P - t)) */
     int64_t sample_ld;
     int32_t * sample_n;     /* [n_kv_heads] */
     float * sample_scale;   /* [n_kv_heads] rows that a row of the subsample stands for */
@@ -65,6 +80,7 @@ struct vattn_sparse {
     float * judge_scratch;  /* [judge tasks][2][4][chunk] */
     float * partials;       /* [n_chunks][partial of all heads] */
     uint64_t sign_key;
+    double layer_norm;      /* ||O||_F of the last look, scope layer */
 };
 
 static inline struct vattn_chunk * vattn_sparse_chunk(const struct vattn_sparse * s, int32_t g, int32_t chunk) {
@@ -91,6 +107,27 @@ static inline int64_t vattn_sparse_chunk_end(const struct vattn_call * c, int32_
     return end < c->in.kv->n_keys ? end : c->in.kv->n_keys;
 }
 
+/* Value bonus of the rows of KV head g from `row` on, eighths of log2 units. */
+static inline const int8_t * vattn_sparse_bonus(const struct vattn_call * c, int32_t g, int64_t row) {
+    return vattn_index_bonus(c->in.index, g) + row;
+}
+
+/* The piecewise linear 2^x of the selection kernel for x <= 0, as a float in (0, 1]. */
+static inline float vattn_sparse_exp2(float x) {
+    union {
+        int32_t i;
+        float f;
+    } u;
+    x = x < -126.0F ? -126.0F : x > 0.0F ? 0.0F : x;
+    u.i = (int32_t)(x * 0x1p23F + 127 * 0x1p23F);
+    return u.f;
+}
+
+/* The same in units of 2^-24. */
+static inline int32_t vattn_sparse_prob(float x) {
+    return (int32_t)(vattn_sparse_exp2(x) * 0x1p24F);
+}
+
 /* layout.c */
 struct vattn_sparse * vattn_sparse_layout(const struct vattn_plan * plan, struct vattn_scratch * s, int64_t n_keys);
 void vattn_sparse_begin(struct vattn_call * c);
@@ -111,6 +148,8 @@ void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t
 
 /* decide.c: after a look, which groups are done, open or exact; true if any is still open */
 bool vattn_sparse_decide(struct vattn_call * c);
+/* Rows of which only K was read, and all bytes read for a KV head by the sparse path. */
+void vattn_sparse_account(struct vattn_call * c, int32_t g, int64_t * rows_k, int64_t * bytes);
 void vattn_sparse_finish(struct vattn_call * c, int32_t g);
 
 #endif

@@ -495,6 +495,11 @@ void check_select(struct check * check) {
         if (trial % 6 == 0) { /* corners exactly */
             fill(threshold.at, (size_t)n_heads, 0);
         }
+        struct guarded bonus = guarded_new((size_t)n, trial & 1);
+        for (int32_t i = 0; i < n; i++) {
+            ((int8_t *)bonus.at)[i] = (int8_t)(draw(check) % 256 - 128);
+        }
+        const int8_t * bonus_arg = trial % 5 == 1 ? NULL : bonus.at;
         for (int32_t b = 0; b < n_blocks; b++) {
             const uint32_t some = draw(check) & draw(check) & draw(check);
             ((uint16_t *)visible.at)[b] = (uint16_t)(draw(check) % 5 == 0 ? 0 : draw(check) | draw(check));
@@ -507,12 +512,15 @@ void check_select(struct check * check) {
 
         int32_t * expected_rows = allocate((size_t)(n + 16) * sizeof(int32_t));
         int32_t * expected_prob = allocate((size_t)(n + 16) * sizeof(int32_t));
+        int32_t * expected_draw = allocate((size_t)(n + 16) * sizeof(int32_t));
         const int32_t expected = vattn_ref_select(score.at, ld, threshold.at, n_heads, first, n_blocks, visible_arg,
-                                                  sure_arg, floor, &key, expected_rows, expected_prob);
+                                                  sure_arg, bonus_arg, floor, &key, expected_rows, expected_prob,
+                                                  expected_draw);
         struct guarded rows = guarded_new((size_t)(expected + 16) * sizeof(int32_t), trial & 1);
         struct guarded prob = guarded_new((size_t)(expected + 16) * sizeof(int32_t), trial & 1);
+        struct guarded drawn = guarded_new((size_t)(expected + 16) * sizeof(int32_t), trial & 1);
         const int32_t got = check->kernels->select(score.at, ld, threshold.at, n_heads, first, n_blocks, visible_arg,
-                                                   sure_arg, floor, &key, rows.at, prob.at);
+                                                   sure_arg, bonus_arg, floor, &key, rows.at, prob.at, drawn.at);
         char text[120];
         snprintf(text, sizeof text, "trial %d blocks %d heads %d first %lld", trial, n_blocks, n_heads,
                  (long long)first);
@@ -522,13 +530,18 @@ void check_select(struct check * check) {
             fail(check, "select (rows)", text, 0, 0);
         } else if (memcmp(prob.at, expected_prob, (size_t)got * sizeof(int32_t)) != 0) {
             fail(check, "select (probabilities)", text, 0, 0);
+        } else if (memcmp(drawn.at, expected_draw, (size_t)got * sizeof(int32_t)) != 0) {
+            fail(check, "select (draws)", text, 0, 0);
         }
         free(expected_rows);
         free(expected_prob);
+        free(expected_draw);
         guarded_free(score);
         guarded_free(threshold);
         guarded_free(visible);
         guarded_free(sure);
+        guarded_free(bonus);
+        guarded_free(drawn);
         guarded_free(rows);
         guarded_free(prob);
     }

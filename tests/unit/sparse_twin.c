@@ -12,21 +12,38 @@ static double piecewise_exp2(double x) {
     return exp2(whole) * (1.0 + x - whole);
 }
 
-/* pi of a row for the group of head h, in units of 2^-24. */
-static double probability(const struct vattn_call * c, int32_t h, int64_t row) {
+static double score(const struct layer * l, int32_t h, int64_t row) {
+    int32_t d = l->options.head_dim, g = h / (l->options.n_heads / l->options.n_kv_heads);
+    const float * k = l->k32 + ((size_t)row * (size_t)l->options.n_kv_heads + (size_t)g) * (size_t)d;
+    double s = 0.0;
+    for (int32_t a = 0; a < d; a++) {
+        s += (double)l->q[h * d + a] * (double)k[a];
+    }
+    return s * (double)l->options.scale;
+}
+
+/* 2^24 times the piecewise linear 2^x, clamped to [0, 1]. */
+static double units(double x) {
+    return x >= 0.0 ? VATTN_PROB_ONE : trunc(VATTN_PROB_ONE * piecewise_exp2(fmax(x, -126.0)));
+}
+
+/* pi of a row for the group of head h, in units of 2^-24: keys are drawn by proxies, values by exact scores. */
+static double probability(const struct layer * l, const struct vattn_call * c, int32_t h, int64_t row) {
     const struct vattn_sparse * s = c->sparse;
     int32_t group = c->plan->group, first = h / group * group;
-    double x = -INFINITY;
+    double proxy = -INFINITY, exact = -INFINITY, bonus = vattn_sparse_bonus(c, h / group, row)[0] / 8.0;
     if (((unsigned)s->sure[row / 16] >> (row % 16) & 1U) != 0) {
         return VATTN_PROB_ONE;
     }
     for (int32_t i = first; i < first + group; i++) {
-        /* the difference is rounded to float by definition */
-        float d = s->scores[(size_t)i * (size_t)s->ld + (size_t)row] - s->thresholds[i];
-        x = fmax(x, (double)d);
+        /* differences are rounded to float by definition */
+        float d = s->scores[(size_t)i * (size_t)s->ld + (size_t)row] - s->key_thresholds[i];
+        float e = (float)(score(l, i, row) * VATTN_LOG2E) - s->thresholds[i];
+        proxy = fmax(proxy, (double)d);
+        exact = fmax(exact, (double)e);
     }
-    double p = x >= 0.0 ? 1.0 : piecewise_exp2(fmax(x, -126.0));
-    return fmin(VATTN_PROB_ONE, fmax(VATTN_PROB_ONE >> 10, trunc(VATTN_PROB_ONE * p)));
+    double key = fmax(VATTN_PROB_ONE >> 10, units((double)(float)(proxy + bonus)));
+    return fmin(key, fmax(floor(key / 8.0), units((double)(float)(exact + bonus))));
 }
 
 static bool drawn(const struct vattn_call * c, int32_t h, int64_t row, double p) {
@@ -39,23 +56,13 @@ static bool drawn(const struct vattn_call * c, int32_t h, int64_t row, double p)
     return (double)(word[row & 3] >> 8) < p;
 }
 
-static double score(const struct layer * l, int32_t h, int64_t row) {
-    int32_t d = l->options.head_dim, g = h / (l->options.n_heads / l->options.n_kv_heads);
-    const float * k = l->k32 + ((size_t)row * (size_t)l->options.n_kv_heads + (size_t)g) * (size_t)d;
-    double s = 0.0;
-    for (int32_t a = 0; a < d; a++) {
-        s += (double)l->q[h * d + a] * (double)k[a];
-    }
-    return s * (double)l->options.scale;
-}
-
 void twin_look(const struct layer * l, const struct vattn_call * c, int32_t h, struct twin * t) {
     int32_t dv = l->options.v_dim, g = h / c->plan->group;
     int64_t n = l->kv.n_keys;
     double *e = malloc((size_t)n * sizeof *e), *pi = malloc((size_t)n * sizeof *pi), m = -INFINITY, d = 0.0;
     *t = (struct twin){.o = calloc((size_t)dv, sizeof *t->o)};
     for (int64_t r = 0; r < n; r++) {
-        double p = probability(c, h, r);
+        double p = probability(l, c, h, r);
         pi[r] = drawn(c, h, r, p) ? p / VATTN_PROB_ONE : 0.0;
         e[r] = score(l, h, r);
         m = fmax(m, e[r]);

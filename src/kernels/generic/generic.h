@@ -27,6 +27,6 @@ void vattn_scan_generic(const uint8_t * codes, int32_t n_blocks, struct vattn_co
                         const struct vattn_query_code * query, int32_t n_heads, float * out, ptrdiff_t ld);
 int32_t vattn_select_generic(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads,
                              int64_t first, int32_t n_blocks, const uint16_t * visible, const uint16_t * sure,
-                             int32_t floor, const struct vattn_random_key * key, int32_t * rows, int32_t * prob);
+                             const int8_t * bonus, int32_t floor, const struct vattn_random_key * key, int32_t * rows, int32_t * prob, int32_t * draw);
 
 #endif

@@ -17,7 +17,7 @@ static int32_t probability(float x, int32_t floor) {
 
 int32_t vattn_select_generic(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads,
                              int64_t first, int32_t n_blocks, const uint16_t * visible, const uint16_t * sure,
-                             int32_t floor, const struct vattn_random_key * key, int32_t * rows, int32_t * prob) {
+                             const int8_t * bonus, int32_t floor, const struct vattn_random_key * key, int32_t * rows, int32_t * prob, int32_t * draw) {
     assert(first % VATTN_BLOCK == 0);
     int32_t count = 0;
     for (int32_t b = 0; b < n_blocks; b++) {
@@ -39,12 +39,14 @@ int32_t vattn_select_generic(const float * score, ptrdiff_t ld, const float * th
                 const float above = block_score[g * ld + t] - threshold[g];
                 x = above > x ? above : x;
             }
-            x = x > 0 ? 0 : x;
+            x += bonus != NULL ? 0.125f * (float)bonus[VATTN_BLOCK * b + t] : 0;
+            x = x > 0 ? 0 : x < -126 ? -126 : x;
             const int32_t p = probability(x, floor);
             const uint32_t is_sure = sure_bits >> t & 1;
             if ((visible_bits >> t & 1) && (is_sure || (int32_t)(word[t] >> 8) < p)) {
                 rows[count] = (int32_t)(block_first + t);
                 prob[count] = is_sure ? VATTN_PROB_ONE : p;
+                draw[count] = is_sure ? -1 : (int32_t)(word[t] >> 8);
                 count++;
             }
         }

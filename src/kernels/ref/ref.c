@@ -131,8 +131,8 @@ void vattn_ref_scan(const uint8_t * codes, int32_t n_blocks, struct vattn_code_l
 }
 
 int32_t vattn_ref_select(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int64_t first,
-                         int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, int32_t floor,
-                         const struct vattn_random_key * key, int32_t * rows, int32_t * prob) {
+                         int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, const int8_t * bonus, int32_t floor,
+                         const struct vattn_random_key * key, int32_t * rows, int32_t * prob, int32_t * draw) {
     int32_t count = 0;
     for (int32_t i = 0; i < VATTN_BLOCK * n_blocks; i++) {
         const int64_t token = first + i;
@@ -141,7 +141,8 @@ int32_t vattn_ref_select(const float * score, ptrdiff_t ld, const float * thresh
             const float above = score[g * ld + i] - threshold[g];
             x = above > x ? above : x;
         }
-        x = x > 0 ? 0 : x;
+        x += bonus != NULL ? (float)bonus[i] / 8 : 0;
+        x = x > 0 ? 0 : x < -126 ? -126 : x;
         const float bits = x * 0x1p23f + 127 * 0x1p23f;
         const float likely = vattn_float_from_bits((uint32_t)bits);
         int32_t p = (int32_t)(likely * 0x1p24f);
@@ -156,6 +157,7 @@ int32_t vattn_ref_select(const float * score, ptrdiff_t ld, const float * thresh
         if (is_visible && (is_sure || (int32_t)(word[token & 3] >> 8) < p)) {
             rows[count] = (int32_t)token;
             prob[count] = is_sure ? VATTN_PROB_ONE : p;
+            draw[count] = is_sure ? -1 : (int32_t)(word[token & 3] >> 8);
             count++;
         }
     }

@@ -25,8 +25,8 @@ double vattn_ref_exp2_sum(const float * x, double * out, int32_t n, float m);
 void vattn_ref_scan(const uint8_t * codes, int32_t n_blocks, struct vattn_code_layout layout,
                     const struct vattn_query_code * query, int32_t n_heads, float * out, ptrdiff_t ld);
 int32_t vattn_ref_select(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int64_t first,
-                         int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, int32_t floor,
-                         const struct vattn_random_key * key, int32_t * rows, int32_t * prob);
+                         int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, const int8_t * bonus, int32_t floor,
+                         const struct vattn_random_key * key, int32_t * rows, int32_t * prob, int32_t * draw);
 
 /* Code of one coordinate of token t in a block: the packing that kernels.h describes. */
 uint32_t vattn_ref_code(const uint8_t * block, struct vattn_code_layout layout, int32_t t, int32_t coordinate);

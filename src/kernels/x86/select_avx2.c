@@ -57,7 +57,7 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void philox(uint32_t base, const struct vattn_ran
 
 /* 2^24 * L(x) as integers, at least floor, at most 2^24.  max(a, b) is b where a is a NaN. */
 VATTN_AVX2 VATTN_ALWAYS_INLINE __m256i probability(__m256 x, __m256i floor) {
-    x = _mm256_min_ps(x, _mm256_setzero_ps());
+    x = _mm256_max_ps(_mm256_min_ps(x, _mm256_setzero_ps()), _mm256_set1_ps(-126));
     const __m256 bits = _mm256_add_ps(_mm256_mul_ps(x, _mm256_set1_ps(0x1p23f)), _mm256_set1_ps(127 * 0x1p23f));
     const __m256 likely = _mm256_castsi256_ps(_mm256_cvttps_epi32(bits));
     const __m256i p = _mm256_cvttps_epi32(_mm256_mul_ps(likely, _mm256_set1_ps(0x1p24f)));
@@ -66,8 +66,8 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE __m256i probability(__m256 x, __m256i floor) {
 
 VATTN_AVX2 int32_t vattn_select_avx2(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads,
                                      int64_t first, int32_t n_blocks, const uint16_t * visible, const uint16_t * sure,
-                                     int32_t floor, const struct vattn_random_key * key, int32_t * rows,
-                                     int32_t * prob) {
+                                     const int8_t * bonus, int32_t floor, const struct vattn_random_key * key, int32_t * rows,
+                                     int32_t * prob, int32_t * draw) {
     const __m256i floor8 = _mm256_set1_epi32(floor);
     int32_t count = 0;
     int32_t b = 0;
@@ -94,6 +94,13 @@ VATTN_AVX2 int32_t vattn_select_avx2(const float * score, ptrdiff_t ld, const fl
                 x[i] = _mm256_max_ps(_mm256_sub_ps(_mm256_loadu_ps(at + g * ld + 8 * i), above), x[i]);
             }
         }
+        if (bonus != NULL) {
+            for (int32_t i = 0; i < 4; i++) {
+                const __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)(bonus + b * VATTN_BLOCK + 8 * i));
+                const __m256 eighths = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+                x[i] = _mm256_add_ps(x[i], _mm256_mul_ps(eighths, _mm256_set1_ps(0.125f)));
+            }
+        }
         __m256i word[4], p[4];
         philox((uint32_t)(token / 4), key, word);
         uint32_t taken = 0;
@@ -106,8 +113,9 @@ VATTN_AVX2 int32_t vattn_select_avx2(const float * score, ptrdiff_t ld, const fl
         if (taken == 0) {
             continue;
         }
-        int32_t all_prob[GROUP];
+        int32_t all_prob[GROUP], all_draw[GROUP];
         for (int32_t i = 0; i < 4; i++) {
+            _mm256_storeu_si256((__m256i *)(void *)(all_draw + 8 * i), _mm256_srli_epi32(word[i], 8));
             _mm256_storeu_si256((__m256i *)(void *)(all_prob + 8 * i), p[i]);
         }
         do {
@@ -115,14 +123,16 @@ VATTN_AVX2 int32_t vattn_select_avx2(const float * score, ptrdiff_t ld, const fl
             taken &= taken - 1;
             rows[count] = (int32_t)(token + t);
             prob[count] = sure_bits >> t & 1 ? VATTN_PROB_ONE : all_prob[t];
+            draw[count] = sure_bits >> t & 1 ? -1 : all_draw[t];
             count++;
         } while (taken != 0);
     }
     if (b < n_blocks) {
         const ptrdiff_t rest = (ptrdiff_t)b * VATTN_BLOCK;
         count += vattn_select_generic(score + rest, ld, threshold, n_heads, first + rest, n_blocks - b,
-                                      visible != NULL ? visible + b : NULL, sure != NULL ? sure + b : NULL, floor, key,
-                                      rows + count, prob + count);
+                                      visible != NULL ? visible + b : NULL, sure != NULL ? sure + b : NULL,
+                                      bonus != NULL ? bonus + rest : NULL, floor, key, rows + count, prob + count,
+                                      draw + count);
     }
     return count;
 }
