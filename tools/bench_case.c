@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CACHE_FACTOR = 6, WARM_CALLS = 4 };
+enum { CACHE_FACTOR = 6, MAX_LAYERS = 1024, WARM_CALLS = 4 };
 
 static struct vattn_plan * must_plan(const struct vattn_options * options, enum vattn_method method, double eps) {
     struct vattn_options o = *options;
@@ -29,11 +29,12 @@ static int choose_layers(const struct synthetic_shape * shape) {
     if (2 * layer > room)
         give_up("--keys %lld: two layers of %.1f GB do not fit in memory; lower --keys or --kv-heads",
                 (long long)shape->n_keys, layer * 1e-9);
-    wanted = fmax(wanted, 3);
+    wanted = fmin(fmax(wanted, 3), MAX_LAYERS);
     return (int)fmin(wanted, floor(room / layer));
 }
 
-static struct vattn_index * build_index(const struct bench_rig * rig, const struct vattn_kv * kv, const float * moment) {
+static struct vattn_index * build_index(const struct bench_rig * rig, const struct vattn_kv * kv,
+                                        const float * moment) {
     struct vattn_index * index = NULL;
     enum vattn_status status = vattn_index_create(rig->index_plan, kv->n_keys, &index);
     if (status >= 0)
@@ -48,7 +49,6 @@ static struct vattn_index * build_index(const struct bench_rig * rig, const stru
 static void build_indexes(struct bench_rig * rig) {
     float * moment = synthetic_second_moment(&rig->shape);
     double started = seconds_now();
-    rig->index_plan = must_plan(&rig->options, VATTN_METHOD_SPARSE, 0.05);
     rig->indexes = must_alloc((size_t)rig->n_layers, sizeof(struct vattn_index *));
     for (int l = 0; l < rig->n_layers; l++)
         rig->indexes[l] = build_index(rig, &rig->layers[l].kv, moment);
@@ -58,13 +58,15 @@ static void build_indexes(struct bench_rig * rig) {
 }
 
 struct bench_rig bench_rig_create(const struct synthetic_shape * shape, const struct vattn_options * options,
-                                  bool with_index, int threads) {
-    struct bench_rig rig = {.shape = *shape, .options = *options, .n_layers = choose_layers(shape)};
+                                  bool with_index, int n_layers, int threads) {
+    struct bench_rig rig = {.shape = *shape, .options = *options};
     rig.options.n_heads = shape->n_heads;
     rig.options.n_kv_heads = shape->n_kv_heads;
     rig.options.head_dim = shape->head_dim;
     rig.options.k_type = rig.options.v_type = shape->type;
     rig.options.max_keys = shape->n_keys;
+    rig.index_plan = must_plan(&rig.options, VATTN_METHOD_SPARSE, 0.05); /* bad shapes end here, before the work */
+    rig.n_layers = n_layers > 0 ? n_layers : choose_layers(shape);
     rig.layers = must_alloc((size_t)rig.n_layers, sizeof *rig.layers);
     for (int l = 0; l < rig.n_layers; l++)
         rig.layers[l] = synthetic_layer_create(shape, (uint64_t)l + 1, threads);
@@ -198,7 +200,8 @@ static int by_value(const void * a, const void * b) {
 static struct bench_result condense(struct worker * worker) {
     const struct vattn_options * options = vattn_plan_options(worker->plan);
     const double n = worker->n_samples;
-    struct bench_result result = {.method = options->method, .eps = options->eps, .tier = vattn_plan_tier(worker->plan)};
+    struct bench_result result = {
+        .method = options->method, .eps = options->eps, .tier = vattn_plan_tier(worker->plan)};
     qsort(worker->ms, (size_t)worker->n_samples, sizeof *worker->ms, by_value);
     result.ms_min = worker->ms[0];
     result.ms_median = worker->ms[worker->n_samples / 2];
@@ -210,8 +213,8 @@ static struct bench_result condense(struct worker * worker) {
     return result;
 }
 
-double bench_measure(const struct bench_rig * rig, const enum vattn_method * methods, int n_methods, double eps, int repeat,
-                     int threads, struct bench_result * results) {
+double bench_measure(const struct bench_rig * rig, const enum vattn_method * methods, int n_methods, double eps,
+                     int repeat, int threads, struct bench_result * results) {
     const int samples = repeat * rig->n_layers;
     struct worker workers[BENCH_MAX_METHODS];
     double stream = INFINITY;
@@ -222,7 +225,8 @@ double bench_measure(const struct bench_rig * rig, const enum vattn_method * met
             work_once(&workers[m], i % rig->n_layers, threads, NULL);
     }
     for (int i = 0; i < samples; i++) { /* every turn takes the next layer, so nothing is found in the cache */
-        stream = fmin(stream, 1e3 * synthetic_stream_seconds(&rig->shape, &rig->layers[layer++ % rig->n_layers], threads));
+        stream =
+            fmin(stream, 1e3 * synthetic_stream_seconds(&rig->shape, &rig->layers[layer++ % rig->n_layers], threads));
         for (int m = 0; m < n_methods; m++)
             take_sample(&workers[m], work_once(&workers[m], layer++ % rig->n_layers, threads, &workers[m].clock));
         if ((n_methods + 1) % rig->n_layers == 0)

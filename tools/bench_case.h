@@ -28,15 +28,16 @@ struct bench_result {
     const char * tier;
 };
 
+/* n_layers 0: as many as it takes to defeat the cache. */
 struct bench_rig bench_rig_create(const struct synthetic_shape * shape, const struct vattn_options * options,
-                                  bool with_index, int threads);
+                                  bool with_index, int n_layers, int threads);
 void bench_rig_free(struct bench_rig * rig);
 
 /* The eps at which the sparse method reads about `density` of the rows of this rig. */
 double bench_find_eps(const struct bench_rig * rig, double density, int threads);
 
 /* Time every method `repeat` times over all layers; results [n_methods]; returns the least time of streaming in ms. */
-double bench_measure(const struct bench_rig * rig, const enum vattn_method * methods, int n_methods, double eps, int repeat,
-                     int threads, struct bench_result * results);
+double bench_measure(const struct bench_rig * rig, const enum vattn_method * methods, int n_methods, double eps,
+                     int repeat, int threads, struct bench_result * results);
 
 #endif

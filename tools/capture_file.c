@@ -14,7 +14,8 @@ static const struct safetensor * need(const struct capture * capture, const char
     if (tensor == NULL)
         snprintf(reason, reason_bytes, "not a capture: tensor '%s' is missing", name);
     else if (tensor->n_dims != n_dims)
-        snprintf(reason, reason_bytes, "tensor '%s' has %d dimensions, a capture needs %d", name, tensor->n_dims, n_dims);
+        snprintf(reason, reason_bytes, "tensor '%s' has %d dimensions, a capture needs %d", name, tensor->n_dims,
+                 n_dims);
     else if (tensor->n_elements == 0)
         snprintf(reason, reason_bytes, "tensor '%s' is empty", name);
     else
@@ -50,8 +51,9 @@ static const char * disagreement(const struct safetensor * q, const struct safet
     if (q->shape[0] > 1 << 24 || q->shape[1] > 1 << 16 || k->shape[2] > 1 << 16 || v->shape[2] > 1 << 16 ||
         k->shape[1] > INT32_MAX)
         return "a dimension is too large to be attention";
-    if (moment != NULL && (strcmp(moment->dtype, "F32") != 0 || moment->n_dims != 3 || moment->shape[0] != k->shape[0] ||
-                           moment->shape[1] != k->shape[2] || moment->shape[2] != k->shape[2]))
+    if (moment != NULL &&
+        (strcmp(moment->dtype, "F32") != 0 || moment->n_dims != 3 || moment->shape[0] != k->shape[0] ||
+         moment->shape[1] != k->shape[2] || moment->shape[2] != k->shape[2]))
         return "'q_second_moment' must be F32 [n_kv_heads, head_dim, head_dim]";
     return NULL;
 }

@@ -37,7 +37,8 @@ static void record(struct draw_table * table, int64_t at, const struct subject *
     struct outcome * outcome = table->outcome + (size_t)at * (size_t)table->n_cases;
     table->reading[at] = subject_reading(subject, caller->cert);
     for (int32_t g = 0; g < table->n_kv_heads; g++)
-        table->rows_kv_fraction[at * table->n_kv_heads + g] = (float)caller->cert[g * group].rows_kv / (float)subject->n;
+        table->rows_kv_fraction[at * table->n_kv_heads + g] =
+            (float)caller->cert[g * group].rows_kv / (float)subject->n;
     if (layer) {
         outcome->error = (float)truth_relative_error(caller->out, truth, (int64_t)capture->n_heads * capture->v_dim);
         outcome->answer = (uint8_t)joint_answer(caller->cert, capture->n_heads);

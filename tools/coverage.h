@@ -10,7 +10,7 @@
 
 /* What one draw did to one case. */
 struct outcome {
-    float error;   /* true relative error */
+    float error;    /* true relative error */
     uint8_t answer; /* enum vattn_answer */
 };
 
@@ -34,7 +34,7 @@ void draw_table_free(struct draw_table * table);
 
 /* The verdict on one case. */
 struct case_result {
-    int capture; /* number in the list of captures */
+    int capture;        /* number in the list of captures */
     int32_t step, head; /* head -1 in scope layer */
     int64_t n;
     int64_t draws, misses, uncertified, exact;

@@ -31,7 +31,8 @@ static void print_help(void) {
            "Usage: vattn VERB [flags] ...     'vattn VERB --help' explains one verb by example.\n\n");
     for (int i = 0; i < N_VERBS; i++)
         printf("  %-8s %s\n           %s\n", verbs[i].name, verbs[i].summary, verbs[i].example);
-    printf("\nExit codes: 0 fine; 1 a promise was not kept; 2 bad usage or input. 'run' and 'capture' give the program's.\n");
+    printf("\nExit codes: 0 fine; 1 a promise was not kept; 2 bad usage or input. 'run' and 'capture' give the "
+           "program's.\n");
 }
 
 int main(int argc, char ** argv) {

@@ -10,7 +10,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_METHOD = 0x100, KEY_EPS, KEY_DELTA, KEY_SCOPE, KEY_SEED, KEY_DRAWS, KEY_WARM, KEY_THREADS, KEY_PARAM, KEY_HELP };
+enum {
+    KEY_METHOD = 0x100,
+    KEY_EPS,
+    KEY_DELTA,
+    KEY_SCOPE,
+    KEY_SEED,
+    KEY_DRAWS,
+    KEY_WARM,
+    KEY_THREADS,
+    KEY_PARAM,
+    KEY_HELP
+};
 
 double flag_number(const char * flag, const char * text, double low, double high) {
     char * end = NULL;
@@ -136,7 +147,8 @@ static error_t parse_outer(int key, char * text, struct argp_state * state) {
 }
 
 void parse_arguments(const struct argp * argp, int argc, char ** argv, void * input) {
-    const struct argp_child children[] = {{argp, 0, NULL, 0}, {0}};
+    const struct argp inner = {argp->options, argp->parser, NULL, NULL, argp->children, NULL, NULL}; /* doc once only */
+    const struct argp_child children[] = {{&inner, 0, NULL, 0}, {0}};
     const struct argp whole = {outer_options, parse_outer, argp->args_doc, argp->doc, children, NULL, NULL};
     struct outer outer = {&whole, input};
     int stopped_at = argc;

@@ -29,8 +29,8 @@ void progress_extend(struct progress * progress, int64_t more) {
 static void show(struct progress * progress, double now) {
     const double done = (double)atomic_load(&progress->done), total = (double)progress->total;
     const double left = done > 0 ? (now - progress->started) * (total - done) / done : 0;
-    fprintf(stderr, "%s%s: %.0f of %.0f, %.0f %%, %.0f s left%s", progress->tty ? "\r" : "", progress->what, done, total,
-            total > 0 ? 100 * done / total : 100.0, left, progress->tty ? "   " : "\n");
+    fprintf(stderr, "%s%s: %.0f of %.0f, %.0f %%, %.0f s left%s", progress->tty ? "\r" : "", progress->what, done,
+            total, total > 0 ? 100 * done / total : 100.0, left, progress->tty ? "   " : "\n");
     progress->on_screen = true;
     progress->next = now + (progress->tty ? 0.2 : 10);
 }

@@ -11,8 +11,8 @@ struct progress {
     const char * what;
     int64_t total;
     atomic_llong done;
-    bool shown;    /* is anybody to see it */
-    bool tty;      /* rewrite one line, else a line every ten seconds */
+    bool shown; /* is anybody to see it */
+    bool tty;   /* rewrite one line, else a line every ten seconds */
     bool on_screen;
     double started, next;
 };

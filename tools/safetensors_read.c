@@ -43,9 +43,9 @@ size_t safetensors_dtype_bytes(const char * dtype) {
     static const struct {
         const char * name;
         size_t bytes;
-    } table[] = {{"F64", 8}, {"I64", 8}, {"U64", 8},  {"F32", 4}, {"I32", 4}, {"U32", 4},     {"F16", 2},
-                 {"BF16", 2}, {"I16", 2}, {"U16", 2}, {"I8", 1},  {"U8", 1},  {"BOOL", 1},    {"F8_E4M3", 1},
-                 {"F8_E5M2", 1}};
+    } table[] = {{"F64", 8}, {"I64", 8}, {"U64", 8},  {"F32", 4},     {"I32", 4},
+                 {"U32", 4}, {"F16", 2}, {"BF16", 2}, {"I16", 2},     {"U16", 2},
+                 {"I8", 1},  {"U8", 1},  {"BOOL", 1}, {"F8_E4M3", 1}, {"F8_E5M2", 1}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (strcmp(dtype, table[i].name) == 0)
             return table[i].bytes;

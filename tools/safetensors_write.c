@@ -17,8 +17,8 @@ static size_t tensor_bytes(const struct safetensor_out * tensor) {
     return bytes;
 }
 
-static char * make_header(const struct safetensor_out * tensors, int n_tensors, const struct safetensors_text * metadata,
-                          int n_metadata) {
+static char * make_header(const struct safetensor_out * tensors, int n_tensors,
+                          const struct safetensors_text * metadata, int n_metadata) {
     cJSON * header = cJSON_CreateObject();
     cJSON * texts = cJSON_AddObjectToObject(header, "__metadata__");
     size_t at = 0;

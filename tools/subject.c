@@ -24,7 +24,8 @@ static void make_plan(struct subject * subject, const struct attend_flags * flag
     options.scale = capture->scale;
     options.max_keys = capture->n_keys;
     if (vattn_plan_create(&options, &subject->plan, &reason) != VATTN_STATUS_OK)
-        give_up("%s: the library refuses this capture or these flags: %s", capture->path, reason ? reason : "no reason");
+        give_up("%s: the library refuses this capture or these flags: %s", capture->path,
+                reason ? reason : "no reason");
 }
 
 /* Which second moment the contract asks for: the file's; else that of the steps before; else none (identity). */

@@ -61,8 +61,8 @@ static void store(void * base, enum vattn_type type, size_t at, float value) {
 }
 
 /* One row of K or V; every row has its own stream, so the data does not depend on the number of threads. */
-static void fill_row(const struct synthetic_shape * shape, void * base, int64_t row, const float * mean, const float * sd,
-                     uint64_t seed) {
+static void fill_row(const struct synthetic_shape * shape, void * base, int64_t row, const float * mean,
+                     const float * sd, uint64_t seed) {
     uint64_t state = seed + (uint64_t)row * 0xd1342543de82ef95u;
     size_t at = (size_t)row * row_elements(shape);
     for (int32_t g = 0; g < shape->n_kv_heads; g++)
@@ -71,11 +71,13 @@ static void fill_row(const struct synthetic_shape * shape, void * base, int64_t 
 }
 
 static void * big_alloc(size_t bytes) {
-    const size_t rounded = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    void * memory = aligned_alloc(HUGE_PAGE, rounded);
+    const size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
+    const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+    void * memory = aligned_alloc(alignment, rounded);
     if (memory == NULL)
         give_up("out of memory for %zu bytes of synthetic keys; lower --keys or --kv-heads", bytes);
-    madvise(memory, rounded, MADV_HUGEPAGE);
+    if (alignment == HUGE_PAGE)
+        madvise(memory, rounded, MADV_HUGEPAGE);
     return memory;
 }
 
@@ -161,7 +163,8 @@ static uint64_t add_up(const lanes * data, size_t n) {
     return sum;
 }
 
-double synthetic_stream_seconds(const struct synthetic_shape * shape, const struct synthetic_layer * layer, int threads) {
+double synthetic_stream_seconds(const struct synthetic_shape * shape, const struct synthetic_layer * layer,
+                                int threads) {
     static volatile uint64_t sink;
     const size_t n = synthetic_layer_bytes(shape) / 2 / sizeof(lanes);
     const double started = seconds_now();

@@ -30,6 +30,7 @@ void synthetic_layer_free(struct synthetic_layer * layer);
 float * synthetic_second_moment(const struct synthetic_shape * shape);
 
 /* Seconds to read K and V of a layer once. */
-double synthetic_stream_seconds(const struct synthetic_shape * shape, const struct synthetic_layer * layer, int threads);
+double synthetic_stream_seconds(const struct synthetic_shape * shape, const struct synthetic_layer * layer,
+                                int threads);
 
 #endif

@@ -33,7 +33,8 @@ struct answers {
 };
 
 static struct answers answers_create(const struct capture * capture, int64_t draws) {
-    const size_t heads = (size_t)draws * (size_t)capture->n_heads, kv_heads = (size_t)draws * (size_t)capture->n_kv_heads;
+    const size_t heads = (size_t)draws * (size_t)capture->n_heads,
+                 kv_heads = (size_t)draws * (size_t)capture->n_kv_heads;
     return (struct answers){
         .draws = draws,
         .bytes = must_alloc((size_t)draws, sizeof(int64_t)),
@@ -83,12 +84,12 @@ static void write_answers(const struct attend_request * request, const struct su
     const struct vattn_options * o = vattn_plan_options(subject->plan);
     const int64_t R = answers->draws, H = o->n_heads, G = o->n_kv_heads;
     const struct safetensor_out tensors[] = {
-        {"bytes", "I64", 1, {R}, answers->bytes},          {"out", "F32", 3, {R, H, o->v_dim}, answers->out},
-        {"bound", "F32", 2, {R, H}, answers->bound},       {"rows_kv", "I32", 2, {R, G}, answers->rows_kv},
-        {"rows_k", "I32", 2, {R, G}, answers->rows_k},     {"status", "U8", 2, {R, H}, answers->status},
+        {"bytes", "I64", 1, {R}, answers->bytes},      {"out", "F32", 3, {R, H, o->v_dim}, answers->out},
+        {"bound", "F32", 2, {R, H}, answers->bound},   {"rows_kv", "I32", 2, {R, G}, answers->rows_kv},
+        {"rows_k", "I32", 2, {R, G}, answers->rows_k}, {"status", "U8", 2, {R, H}, answers->status},
         {"rounds", "U8", 2, {R, G}, answers->rounds},
     };
-    struct safetensors_text texts[] = {{"method", ""}, {"scope", ""}, {"eps", ""},  {"delta", ""}, {"seed", ""},
+    struct safetensors_text texts[] = {{"method", ""}, {"scope", ""}, {"eps", ""},  {"delta", ""},   {"seed", ""},
                                        {"warm", ""},   {"step", ""},  {"keys", ""}, {"capture", ""}, {"vattn", ""}};
     char reason[256];
     snprintf(texts[0].text, sizeof texts[0].text, "%s", vattn_method_name(o->method));
@@ -116,9 +117,10 @@ static int64_t summarise(const struct subject * subject, const struct answers * 
         count[answers->status[i] < 2 ? answers->status[i] : 2]++;
     for (int64_t i = 0; i < kv_heads; i++)
         rows += (double)answers->rows_kv[i] / (double)subject->n / (double)kv_heads;
-    printf("%s step %d: %lld keys, %lld draw%s; heads: %lld certified, %lld exact, %lld uncertified; rows read %.2f %%\n",
-           subject->capture->name, subject->step, (long long)subject->n, (long long)answers->draws,
-           answers->draws == 1 ? "" : "s", (long long)count[1], (long long)count[0], (long long)count[2], 100 * rows);
+    printf(
+        "%s step %d: %lld keys, %lld draw%s; heads: %lld certified, %lld exact, %lld uncertified; rows read %.2f %%\n",
+        subject->capture->name, subject->step, (long long)subject->n, (long long)answers->draws,
+        answers->draws == 1 ? "" : "s", (long long)count[1], (long long)count[0], (long long)count[2], 100 * rows);
     return count[2];
 }
 
@@ -132,15 +134,16 @@ static int attend(const struct attend_request * request) {
     capture_must_open(request->capture, &capture);
     if (request->step >= capture.n_steps)
         give_up("--step: %s has steps 0 to %d", request->capture, capture.n_steps - 1);
-    subject_prepare(&subject, &capture, request->step < 0 ? capture.n_steps - 1 : (int32_t)request->step, &request->flags);
+    subject_prepare(&subject, &capture, request->step < 0 ? capture.n_steps - 1 : (int32_t)request->step,
+                    &request->flags);
     answers = answers_create(&capture, request->flags.draws);
     caller = caller_create(&subject);
     progress_start(&progress, "attend: draws", request->flags.draws, request->progress);
     for (int64_t r = 0; r < request->flags.draws; r++) {
         const enum vattn_status status = subject_draw(&subject, &caller, (uint64_t)r, request->flags.threads);
         if (status < 0)
-            give_up("%s: step %d cannot be attended: %s; 'vattn inspect' checks the file", request->capture, subject.step,
-                    vattn_status_name(status));
+            give_up("%s: step %d cannot be attended: %s; 'vattn inspect' checks the file", request->capture,
+                    subject.step, vattn_status_name(status));
         record(&answers, r, &subject, &caller, request->flags.options.scope == VATTN_SCOPE_LAYER);
         progress_add(&progress, 1, true);
     }

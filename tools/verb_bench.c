@@ -19,8 +19,8 @@ struct bench_request {
     int n_keys, n_threads;
     enum vattn_method methods[BENCH_MAX_METHODS];
     int n_methods;
-    double density; /* 0: eps decides */
-    int repeat;
+    double density;     /* 0: eps decides */
+    int repeat, layers; /* layers 0: enough to defeat the cache */
     const char * json;
 };
 
@@ -44,7 +44,8 @@ static cJSON * describe_stages(const struct bench_result * result) {
     return stages;
 }
 
-static cJSON * describe_case(const struct bench_rig * rig, const struct bench_result * r, int threads, double stream_ms) {
+static cJSON * describe_case(const struct bench_rig * rig, const struct bench_result * r, int threads,
+                             double stream_ms) {
     cJSON * item = cJSON_CreateObject();
     cJSON_AddStringToObject(item, "method", vattn_method_name(r->method));
     cJSON_AddNumberToObject(item, "n", (double)rig->shape.n_keys);
@@ -67,10 +68,11 @@ static cJSON * describe_case(const struct bench_rig * rig, const struct bench_re
 }
 
 static void print_case(const struct bench_rig * rig, const struct bench_result * r, int threads, double stream_ms) {
-    printf("%-8s %8lld %7d %8.2f %9.3f %9.3f %8.1f %9.3f %7.2f   %.2f/%.2f/%.2f/%.2f/%.2f\n", vattn_method_name(r->method),
-           (long long)rig->shape.n_keys, threads, 100 * r->rows_kv_fraction, r->ms_min, r->ms_median, r->bytes * 1e-6,
-           stream_ms, r->ms_min / stream_ms, r->stage_ms[VATTN_STAGE_SCAN], r->stage_ms[VATTN_STAGE_DESIGN],
-           r->stage_ms[VATTN_STAGE_GATHER], r->stage_ms[VATTN_STAGE_ESTIMATE], r->stage_ms[VATTN_STAGE_MERGE]);
+    printf("%-8s %8lld %7d %8.2f %9.3f %9.3f %8.1f %9.3f %7.2f   %.2f/%.2f/%.2f/%.2f/%.2f\n",
+           vattn_method_name(r->method), (long long)rig->shape.n_keys, threads, 100 * r->rows_kv_fraction, r->ms_min,
+           r->ms_median, r->bytes * 1e-6, stream_ms, r->ms_min / stream_ms, r->stage_ms[VATTN_STAGE_SCAN],
+           r->stage_ms[VATTN_STAGE_DESIGN], r->stage_ms[VATTN_STAGE_GATHER], r->stage_ms[VATTN_STAGE_ESTIMATE],
+           r->stage_ms[VATTN_STAGE_MERGE]);
     fflush(stdout);
 }
 
@@ -88,7 +90,8 @@ static const char * bench_keys(const struct bench_request * request, int64_t n_k
     struct bench_rig rig;
     double eps = request->options.eps;
     shape.n_keys = n_keys;
-    rig = bench_rig_create(&shape, &request->options, wants(request, VATTN_METHOD_SPARSE), default_threads());
+    rig = bench_rig_create(&shape, &request->options, wants(request, VATTN_METHOD_SPARSE), request->layers,
+                           default_threads());
     if (request->density > 0 && wants(request, VATTN_METHOD_SPARSE))
         eps = bench_find_eps(&rig, request->density, default_threads());
     for (int t = 0; t < request->n_threads; t++) {
@@ -109,10 +112,11 @@ static int bench(const struct bench_request * request) {
     cJSON * cases = cJSON_CreateArray();
     const char * tier = "";
     char reason[256];
-    printf("%d heads on %d KV heads of %d, %s; the time of one layer, cold cache\n", request->shape.n_heads,
-           request->shape.n_kv_heads, request->shape.head_dim, request->shape.type == VATTN_TYPE_F32 ? "f32" : "f16");
-    printf("%-8s %8s %7s %8s %9s %9s %8s %9s %7s   %s\n", "method", "keys", "threads", "rows %", "ms min", "median", "MB read",
-           "stream ms", "ratio", "ms of scan/design/gather/estimate/merge");
+    printf("%d heads on %d KV heads of %d, %s; the time of one layer, %s\n", request->shape.n_heads,
+           request->shape.n_kv_heads, request->shape.head_dim, request->shape.type == VATTN_TYPE_F32 ? "f32" : "f16",
+           request->layers > 0 ? "cache not defeated if --layers is small" : "cold cache");
+    printf("%-8s %8s %7s %8s %9s %9s %8s %9s %7s   %s\n", "method", "keys", "threads", "rows %", "ms min", "median",
+           "MB read", "stream ms", "ratio", "ms of scan/design/gather/estimate/merge");
     for (int k = 0; k < request->n_keys; k++)
         tier = bench_keys(request, request->keys[k], cases);
     cJSON_AddItemToObject(root, "machine", describe_machine(tier));
@@ -127,8 +131,21 @@ static int bench(const struct bench_request * request) {
 }
 
 enum {
-    KEY_HEADS = 0x200, KEY_KV_HEADS, KEY_HEAD_DIM, KEY_KEYS, KEY_TYPE, KEY_THREADS, KEY_METHOD, KEY_DENSITY, KEY_REPEAT,
-    KEY_JSON, KEY_EPS, KEY_DELTA, KEY_SPREAD, KEY_PARAM
+    KEY_HEADS = 0x200,
+    KEY_KV_HEADS,
+    KEY_HEAD_DIM,
+    KEY_KEYS,
+    KEY_TYPE,
+    KEY_THREADS,
+    KEY_METHOD,
+    KEY_DENSITY,
+    KEY_REPEAT,
+    KEY_JSON,
+    KEY_EPS,
+    KEY_DELTA,
+    KEY_SPREAD,
+    KEY_PARAM,
+    KEY_LAYERS
 };
 
 static const struct argp_option options[] = {
@@ -143,6 +160,8 @@ static const struct argp_option options[] = {
     {"eps", KEY_EPS, "X", 0, "eps of sparse if there is no --density (default 0.05)", 0},
     {"delta", KEY_DELTA, "X", 0, "delta (default 0.05)", 0},
     {"spread", KEY_SPREAD, "X", 0, "standard deviation of the scores (default 2.5)", 0},
+    {"layers", KEY_LAYERS, "N", 0, "layers in turn (default: six times the last-level cache, so that rows are cold)",
+     0},
     {"repeat", KEY_REPEAT, "R", 0, "turns over all layers (default 10)", 0},
     {"param", KEY_PARAM, "KEY=VALUE", 0, "a parameter of the method, as in 'vattn methods'", 0},
     {"json", KEY_JSON, "FILE", 0, "write machine and cases as JSON; - is stdout", 0},
@@ -217,6 +236,9 @@ static error_t parse(int key, char * text, struct argp_state * state) {
     case KEY_REPEAT:
         request->repeat = (int)flag_whole("--repeat", text, 1, 1000000);
         return 0;
+    case KEY_LAYERS:
+        request->layers = (int)flag_whole("--layers", text, 1, 100000);
+        return 0;
     case KEY_PARAM:
         method_set_parameter(&request->options, text);
         return 0;
@@ -235,7 +257,7 @@ static const char doc[] =
     "\vExamples:\n"
     "  vattn bench\n"
     "      32/8 heads of 128, 32,768 keys, exact and sparse at eps 0.05\n"
-    "  vattn bench --density 0.03 --keys 32768,131072 --threads 1,2 --json bench.json\n"
+    "  vattn bench --density 0.03 --keys 32768,131072 --json bench.json\n"
     "  vattn bench --heads 14 --kv-heads 2 --head-dim 64 --method exact\n"
     "\n"
     "Methods and plain streaming take turns in one run, over so many layers that no row is found in the last-level "

@@ -105,8 +105,8 @@ static int inspect_capture(const char * path) {
     struct capture capture;
     int64_t not_finite;
     capture_must_open(path, &capture);
-    printf("%s: capture of layer %d, %d steps, %d heads on %d KV heads, head_dim %d, v_dim %d, %lld keys, scale %g\n", path,
-           capture.layer, capture.n_steps, capture.n_heads, capture.n_kv_heads, capture.head_dim, capture.v_dim,
+    printf("%s: capture of layer %d, %d steps, %d heads on %d KV heads, head_dim %d, v_dim %d, %lld keys, scale %g\n",
+           path, capture.layer, capture.n_steps, capture.n_heads, capture.n_kv_heads, capture.head_dim, capture.v_dim,
            (long long)capture.n_keys, (double)capture.scale);
     print_metadata(&capture.file);
     not_finite = print_tensors(&capture.file);

@@ -15,12 +15,13 @@ static error_t parse(int key, char * text, struct argp_state * state) {
 }
 
 int verb_methods(int argc, char ** argv) {
-    static const struct argp argp = {NULL, parse, "", "List the methods, their parameters and where they come from.",
-                                     NULL, NULL, NULL};
+    static const struct argp argp = {NULL, parse, "",  "List the methods, their parameters and where they come from.",
+                                     NULL, NULL,  NULL};
     parse_arguments(&argp, argc, argv, NULL);
     for (int i = 0; i < method_count; i++) {
         const struct method_entry * m = &method_table[i];
-        printf("%-8s  %s\n          parameters: %s\n          source: %s\n", m->name, m->summary, m->parameters, m->source);
+        printf("%-8s  %s\n          parameters: %s\n          source: %s\n", m->name, m->summary, m->parameters,
+               m->source);
     }
     return EXIT_FINE;
 }

@@ -156,7 +156,8 @@ static int run(const struct argp * argp, struct run_request * request, int argc,
     char ** program = split_program(&argc, argv);
     parse_arguments(argp, argc, argv, request);
     if (program == NULL || program[0] == NULL)
-        give_up("the program is missing; write it after --, for example '%s ... -- llama-server -m model.gguf'", argv[0]);
+        give_up("the program is missing; write it after --, for example '%s ... -- llama-server -m model.gguf'",
+                argv[0]);
     set_plugin();
     if (request->capture) {
         set_capture_directory(request->directory);
@@ -185,7 +186,8 @@ static const char capture_doc[] =
     "  vattn capture -o captures --steps 8 -- llama-completion -m model.gguf -f prompt.txt -n 16\n"
     "  vattn capture -o captures --steps 8 --skip 100 -- llama-server -m model.gguf\n"
     "\n"
-    "The attention itself is exact unless --method or VATTN_METHOD says otherwise, so that the recorded queries are the "
+    "The attention itself is exact unless --method or VATTN_METHOD says otherwise, so that the recorded queries are "
+    "the "
     "model's own. 'vattn inspect' shows the files.\n"
     "Exit code: the program's; 2 for bad usage, or if the plug-in or the program is missing.";
 
@@ -198,8 +200,8 @@ int verb_run(int argc, char ** argv) {
 int verb_capture(int argc, char ** argv) {
     static const struct argp shared = {shared_options, parse_shared, NULL, NULL, NULL, NULL, NULL};
     static const struct argp_child children[] = {{&shared, 0, "As in 'vattn run':", 1}, {0}};
-    static const struct argp argp = {capture_options, parse_capture, "-o DIR --steps N -- PROGRAM ARGS...", capture_doc,
-                                     children, NULL, NULL};
+    static const struct argp argp = {
+        capture_options, parse_capture, "-o DIR --steps N -- PROGRAM ARGS...", capture_doc, children, NULL, NULL};
     struct run_request request = {.capture = true};
     return run(&argp, &request, argc, argv);
 }

@@ -223,7 +223,8 @@ static const struct argp_option options[] = {
     {"json", KEY_JSON, "FILE", 0, "write the verdict and every case as JSON; - is stdout", 0},
     {"single-stage", KEY_SINGLE_STAGE, NULL, 0, "decide after the first stage, with its own limit", 0},
     {"claim-eps", KEY_CLAIM_EPS, "X", 0,
-     "judge by X instead of eps: a planted cheat, to see that verify catches it (run with --eps 0.4 --claim-eps 0.05)", 0},
+     "judge by X instead of eps: a planted cheat, to see that verify catches it (run with --eps 0.4 --claim-eps 0.05)",
+     0},
     {"progress", KEY_PROGRESS, NULL, 0, "show progress even if stderr is not a terminal", 0},
     {0},
 };
@@ -262,22 +263,25 @@ static error_t parse(int key, char * text, struct argp_state * state) {
     }
 }
 
-static const char doc[] =
-    "Test the promise on captures: for every case (capture, step, head) the share of draws whose true error exceeds eps "
-    "must be compatible with delta."
-    "\vExamples:\n"
-    "  vattn verify layer*.safetensors\n"
-    "      eps = delta = 0.05, first, middle and last step, 2,000 draws a head\n"
-    "  vattn verify --scope layer --eps 0.1 --json verdict.json layer09.safetensors\n"
-    "      one case per step: all heads together\n"
-    "  vattn verify --method paper-d layer09.safetensors\n"
-    "      the paper's method controls the denominator; expect output misses\n"
-    "\n"
-    "The test: a case with at most L1 misses passes. Otherwise it gets ten times as many fresh draws and fails above L2 "
-    "misses. L1 is the least number that a good case exceeds with probability at most 0.05, L2 with probability at most "
-    "1e-6 / cases, both from exact binomial tails at delta. Draws are never pooled over heads. An exact answer is never a "
-    "miss, so the rows read and the share of exact answers stand beside the verdict.\n"
-    "Exit code: 0, 1 if a case fails, 2 for bad usage or input.";
+static const char doc[] = "Test the promise on captures: for every case (capture, step, head) the share of draws whose "
+                          "true error exceeds eps "
+                          "must be compatible with delta."
+                          "\vExamples:\n"
+                          "  vattn verify layer*.safetensors\n"
+                          "      eps = delta = 0.05, first, middle and last step, 2,000 draws a head\n"
+                          "  vattn verify --scope layer --eps 0.1 --json verdict.json layer09.safetensors\n"
+                          "      one case per step: all heads together\n"
+                          "  vattn verify --method paper-d layer09.safetensors\n"
+                          "      the paper's method controls the denominator; expect output misses\n"
+                          "\n"
+                          "The test: a case with at most L1 misses passes. Otherwise it gets ten times as many fresh "
+                          "draws and fails above L2 "
+                          "misses. L1 is the least number that a good case exceeds with probability at most 0.05, L2 "
+                          "with probability at most "
+                          "1e-6 / cases, both from exact binomial tails at delta. Draws are never pooled over heads. "
+                          "An exact answer is never a "
+                          "miss, so the rows read and the share of exact answers stand beside the verdict.\n"
+                          "Exit code: 0, 1 if a case fails, 2 for bad usage or input.";
 
 int verb_verify(int argc, char ** argv) {
     static const struct argp_child children[] = {{&attend_flags_argp, 0, "How to attend:", 1}, {0}};

@@ -40,7 +40,8 @@ void verify_print_limits(const struct verify_limits * limits) {
     printf("test: %lld cases, each may miss with probability %g per draw; false alarm 1e-6 over all of them\n",
            (long long)limits->cases, limits->case_delta);
     if (limits->two_stages)
-        printf("      stage 1: %lld draws, more than %lld misses are looked at again; stage 2: %lld fresh draws, more than "
+        printf("      stage 1: %lld draws, more than %lld misses are looked at again; stage 2: %lld fresh draws, more "
+               "than "
                "%lld misses fail\n",
                (long long)limits->draws1, (long long)limits->limit1, (long long)limits->draws2,
                (long long)limits->limit2);
@@ -60,7 +61,8 @@ void verify_print_step(const char * capture, const struct case_result * cases, i
         uncertified += (double)cases[i].uncertified / draws / n_cases;
         worst = fmax(worst, (double)cases[i].misses / draws);
     }
-    printf("%s step %d: n %lld, rows %.2f %%, exact %.1f %%, uncertified %.1f %%, error mean %.4f max %.4f, looks %.1f, worst "
+    printf("%s step %d: n %lld, rows %.2f %%, exact %.1f %%, uncertified %.1f %%, error mean %.4f max %.4f, looks "
+           "%.1f, worst "
            "case misses %.2f %%\n",
            capture, cases[0].step, (long long)cases[0].n, 100 * rows, 100 * exact, 100 * uncertified, error, max_error,
            rounds, 100 * worst);
@@ -87,15 +89,17 @@ void verify_print_failures(const struct capture * captures, const struct case_re
 
 void verify_print_summary(const struct vattn_options * options, const struct verify_limits * limits,
                           const struct verify_totals * totals) {
-    printf("verify %s: %s eps %g delta %g scope %s: %lld of %lld cases kept the promise, worst case missed %.2f %% of %lld "
-           "draws, %lld drawn again; rows %.2f %%, bytes %.2f %%, index %.1f bytes/token, exact %.2f %%, uncertified %.2f "
-           "%%, mean error %.4f, slack %.2f, looks %.2f; %.0f s\n",
-           totals->failed ? "FAIL" : "PASS", vattn_method_name(options->method), totals->eps, options->delta,
-           vattn_scope_name(options->scope), (long long)(limits->cases - totals->failed), (long long)limits->cases,
-           100 * totals->worst_miss_rate, (long long)limits->draws1, (long long)totals->again,
-           100 * totals->rows_kv_fraction, 100 * totals->bytes_fraction, totals->index_bytes_per_token,
-           100 * totals->exact_share, 100 * totals->uncertified_share, totals->mean_error, totals->slack, totals->rounds,
-           totals->seconds);
+    printf(
+        "verify %s: %s eps %g delta %g scope %s: %lld of %lld cases kept the promise, worst case missed %.2f %% of "
+        "%lld "
+        "draws, %lld drawn again; rows %.2f %%, bytes %.2f %%, index %.1f bytes/token, exact %.2f %%, uncertified %.2f "
+        "%%, mean error %.4f, slack %.2f, looks %.2f; %.0f s\n",
+        totals->failed ? "FAIL" : "PASS", vattn_method_name(options->method), totals->eps, options->delta,
+        vattn_scope_name(options->scope), (long long)(limits->cases - totals->failed), (long long)limits->cases,
+        100 * totals->worst_miss_rate, (long long)limits->draws1, (long long)totals->again,
+        100 * totals->rows_kv_fraction, 100 * totals->bytes_fraction, totals->index_bytes_per_token,
+        100 * totals->exact_share, 100 * totals->uncertified_share, totals->mean_error, totals->slack, totals->rounds,
+        totals->seconds);
 }
 
 static void add_limits(cJSON * root, const struct verify_limits * limits) {

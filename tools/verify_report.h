@@ -15,7 +15,7 @@ struct verify_limits {
 };
 
 struct verify_totals {
-    double eps; /* what misses are judged against */
+    double eps;                                                             /* what misses are judged against */
     double rows_kv_fraction, bytes_fraction, index_bytes_per_token, rounds; /* means over captures, steps and draws */
     double exact_share, uncertified_share, slack, mean_error, worst_miss_rate;
     int64_t failed, again;

@@ -1,0 +1,19 @@
+#!/bin/bash
+# verify on the real library: an honest run passes, a planted cheat (looser eps than claimed) does not.
+. "$(dirname "$0")/lib.sh"
+$make_capture "$dir/a.safetensors" heads=4 kv_heads=2 keys=4096 spread=2.5
+$make_capture "$dir/f32.safetensors" heads=3 kv_heads=3 dim=40 keys=700 f32=1 moment=0
+
+expect 0 "$vattn" verify --method exact --eps 1e-5 --draws 2 "$dir/a.safetensors" "$dir/f32.safetensors"
+says 'rows 100.00 %'
+expect 0 "$vattn" verify --draws 300 --steps 1,3 --warm 1 "$dir/a.safetensors" "$dir/f32.safetensors"
+says 'PASS: sparse eps 0.05 delta 0.05 scope head: 14 of 14 cases'
+expect 0 "$vattn" verify --draws 200 --steps 3 --scope layer --eps 0.1 "$dir/a.safetensors"
+expect 1 "$vattn" verify --draws 200 --steps 3 --eps 0.4 --claim-eps 0.02 --param max_rows=1 "$dir/a.safetensors"
+says '^FAILED a.safetensors step 3 head'
+refuse NOPE "$vattn" verify "$dir/NOPE"
+refuse --steps "$vattn" verify --steps 4 "$dir/a.safetensors"
+refuse --draws "$vattn" verify --draws 0 "$dir/a.safetensors"
+refuse --json "$vattn" verify --method exact --draws 1 --json "$dir/no/such.json" "$dir/a.safetensors"
+refuse CAPTURE "$vattn" verify
+finish

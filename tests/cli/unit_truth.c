@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+#include "half.h"
+#include "methods.h"
+#include "second_moment.h"
+#include "truth.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+/* Two steps, two heads on one KV head, rows of two numbers. */
+static const float q[] = {0, 0, 0, 0, 1, 0, 1000, 0};
+static const float k[] = {1, 0, 3, 0, 2, 5};
+static const float v[] = {2, 0, 4, 8, 100, 100};
+static const int32_t n[] = {2, 2};
+
+static struct capture small_capture(void) {
+    return (struct capture){.n_steps = 2,
+                            .n_heads = 2,
+                            .n_kv_heads = 1,
+                            .head_dim = 2,
+                            .v_dim = 2,
+                            .n_keys = 3,
+                            .k_type = VATTN_TYPE_F32,
+                            .v_type = VATTN_TYPE_F32,
+                            .scale = 0.5f,
+                            .q = q,
+                            .n = n,
+                            .k = k,
+                            .v = v};
+}
+
+static void truth_is_softmax(void ** state) {
+    const struct capture capture = small_capture();
+    double out[4];
+    (void)state;
+    truth_attend(&capture, 0, 1, out); /* equal scores: the mean of the two visible rows */
+    assert_true(fabs(out[0] - 3) < 1e-15 && fabs(out[1] - 4) < 1e-15);
+    truth_attend(&capture, 1, 2, out); /* scores .5 and 1.5 */
+    assert_true(fabs(out[0] - (2 + 4 * exp(1)) / (1 + exp(1))) < 1e-14);
+    assert_true(out[2] == 4 && out[3] == 8); /* scores 500 and 1500: no overflow, all weight on the second */
+}
+
+static void errors_are_relative(void ** state) {
+    const double truth[2] = {3, 4}, zero[2] = {0, 0};
+    const float near[2] = {3, 4.5f}, nothing[2] = {0, 0}, nan_[2] = {NAN, 4};
+    (void)state;
+    assert_true(fabs(truth_relative_error(near, truth, 2) - 0.1) < 1e-15);
+    assert_true(truth_relative_error(nothing, zero, 2) == 0);
+    assert_true(isinf(truth_relative_error(near, zero, 2)));
+    assert_true(isinf(truth_relative_error(nan_, truth, 2)));
+}
+
+static void halves_survive_the_round_trip(void ** state) {
+    (void)state;
+    for (uint32_t h = 0; h < 65536; h++)
+        if ((h & 0x7fff) <= 0x7c00)
+            assert_int_equal(half_from_float(half_to_float((uint16_t)h)), h);
+    assert_true(isnan(half_to_float(0x7e01)));
+    assert_int_equal(half_from_float(1.0f + 0x1p-11f), 0x3c00); /* tie to even */
+    assert_int_equal(half_from_float(1.0f + 0x1.8p-10f), 0x3c02);
+    assert_int_equal(half_from_float(65519.0f), 0x7bff);
+    assert_int_equal(half_from_float(65520.0f), 0x7c00);
+    assert_int_equal(half_from_float(0x1.ffep-15f), 0x0400); /* rounds up into the normal numbers */
+}
+
+static void second_moment_is_the_mean_over_steps_and_heads(void ** state) {
+    const struct capture capture = small_capture();
+    float * moment = second_moment_of_steps(&capture, 2);
+    (void)state;
+    assert_true(fabs((double)moment[0] - 1000001.0 / 4) < 0.1);
+    assert_true(moment[1] == 0 && moment[3] == 0);
+    free(moment);
+}
+
+static void every_method_of_the_list_is_known(void ** state) {
+    (void)state;
+    for (int i = 0; i < method_count; i++) {
+        enum vattn_method method;
+        assert_true(vattn_method_parse(method_table[i].name, &method));
+        assert_int_equal(method, method_table[i].method);
+        assert_string_equal(vattn_method_name(method), method_table[i].name);
+    }
+}
+
+static void parameters_reach_the_options(void ** state) {
+    struct vattn_options o = {0};
+    (void)state;
+    method_set_parameter(&o, "sink=0");
+    method_set_parameter(&o, "window=7");
+    method_set_parameter(&o, "topk=0.1");
+    method_set_parameter(&o, "base=64");
+    method_set_parameter(&o, "code_bits=3");
+    method_set_parameter(&o, "selector=topk-oracle");
+    assert_int_equal(o.sink, -1); /* zero means default in the library: none is -1 */
+    assert_int_equal(o.window, 7);
+    assert_true(o.paper_topk == 0.1 && o.paper_base == 64 && o.code_bits == 3);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(truth_is_softmax),
+        cmocka_unit_test(errors_are_relative),
+        cmocka_unit_test(halves_survive_the_round_trip),
+        cmocka_unit_test(second_moment_is_the_mean_over_steps_and_heads),
+        cmocka_unit_test(every_method_of_the_list_is_known),
+        cmocka_unit_test(parameters_reach_the_options),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
