@@ -21,7 +21,7 @@ struct ggml_cgraph;
 
 enum { ABI_TYPE_F32 = 0, ABI_TYPE_F16 = 1, ABI_TYPE_I32 = 26, ABI_TYPE_I64 = 27 };
 enum { ABI_STATUS_FAILED = -1, ABI_STATUS_SUCCESS = 0 };
-enum { ABI_FLAG_COMPUTE = 16 };    /* nodes without it are dead and must be skipped */
+enum { ABI_FLAG_COMPUTE = 16 }; /* nodes without it are dead and must be skipped */
 enum { ABI_DEVICE_CPU = 0, ABI_DEVICE_ACCEL = 3 };
 
 /* ne: elements, nb: strides in bytes, dimension 0 first.  A view has view_src set and shares its memory. */

@@ -100,8 +100,14 @@ static void describe(struct row * row, struct plug_context * context, const stru
     const struct ggml_tensor * k = node->src[1];
     const struct ggml_tensor * v = node->src[2];
     const size_t ks = (size_t)kv_stream(node, s);
-    row->kv = (struct vattn_kv){(const char *)k->data + ks * k->nb[3], (const char *)v->data + ks * v->nb[3],
-                                k->nb[1], k->nb[2], v->nb[1], v->nb[2], row->visible->n_keys, row->visible->bits};
+    row->kv = (struct vattn_kv){(const char *)k->data + ks * k->nb[3],
+                                (const char *)v->data + ks * v->nb[3],
+                                k->nb[1],
+                                k->nb[2],
+                                v->nb[1],
+                                v->nb[2],
+                                row->visible->n_keys,
+                                row->visible->bits};
     row->stream = (row->layer != NULL ? (int64_t)(k->view_offs / k->view_src->nb[2]) : 0) + (int64_t)ks;
     const size_t row_floats = (size_t)q->ne[2] * (size_t)v->ne[0];
     const char * query = (const char *)q->data + (size_t)n * q->nb[1] + (size_t)s * q->nb[3];
@@ -131,7 +137,7 @@ static bool answer(struct plug_context * context, struct row * row) {
         row->input.state = NULL;
         status = row->plan != NULL && reserve(context, row->plan, 0) ? run_call(context, row) : VATTN_STATUS_NO_MEMORY;
     }
-    if (status >= 0 && row->layer != NULL) {
+    if (status >= 0) {
         plug_stats_call(vattn_plan_options(row->plan), context->certs);
     }
     return status >= 0;
@@ -211,8 +217,8 @@ static bool attend_rows(struct plug_context * context, const struct ggml_tensor 
 static bool attend_without_cache(struct plug_context * context, const struct ggml_tensor * node) {
     struct vattn_plan * plan = NULL;
     const struct vattn_options options = plug_plan_options(node, node->src[1]->ne[1]);
-    const bool done = vattn_plan_create(&options, &plan, NULL) == VATTN_STATUS_OK &&
-                      attend_rows(context, node, NULL, plan);
+    const bool done =
+        vattn_plan_create(&options, &plan, NULL) == VATTN_STATUS_OK && attend_rows(context, node, NULL, plan);
     vattn_plan_free(plan);
     return done;
 }
@@ -245,11 +251,15 @@ bool plug_attend(struct plug_context * context, const struct ggml_tensor * node)
 
 void plug_attend_learn(struct plug_context * context, const struct ggml_tensor * node) {
     struct plug_layer * layer = plug_layer_of(&context->layers, node);
+    const bool is_prompt = node->src[0]->ne[1] > PLUG_DECODE_MAX && !plug_options.claim_all;
+    if (!is_prompt) {
+        plug_stats_handed_over();
+    }
     if (layer == NULL) {
         return;
     }
     plug_queries_note(layer, node->src[0], context->n_threads);
-    if (is_first_layer(context, layer)) {
+    if (is_prompt && is_first_layer(context, layer)) {
         plug_stats_prompt_tokens(node->ne[2] * node->ne[3]);
     }
 }

@@ -12,7 +12,7 @@ struct plug_context {
     uint64_t builds; /* plug_claim_builds() at the last look */
     struct plug_layer * layers;
     const struct plug_layer * first_layer; /* whose calls count the tokens */
-    uint64_t n_alarms; /* rows found changed behind our back */
+    uint64_t n_alarms;                     /* rows found changed behind our back */
     struct plug_masks masks;
     struct ggml_backend * cpu; /* the host's own CPU backend, private to us: prompts and whatever we cannot do */
     void (*cpu_set_n_threads)(struct ggml_backend *, int32_t);

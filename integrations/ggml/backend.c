@@ -113,11 +113,10 @@ static int32_t backend_graph_compute(struct ggml_backend * backend, struct ggml_
     struct plug_context * context = backend->context;
     const bool ours = graph_is_ours(context, graph);
     note_writes(context, graph);
-    if (!ours) {
-        learn_from(context, graph);
-    } else if (compute_nodes(context, graph)) {
+    if (ours && compute_nodes(context, graph)) {
         return ABI_STATUS_SUCCESS;
     }
+    learn_from(context, graph);
     return delegate(context, graph);
 }
 
@@ -308,8 +307,7 @@ static void report_at_exit(void) {
 }
 
 struct ggml_backend_reg * ggml_backend_init(void) {
-    static struct ggml_backend_reg reg = {
-        .table = {reg_name, reg_device_count, reg_device, reg_proc_address}};
+    static struct ggml_backend_reg reg = {.table = {reg_name, reg_device_count, reg_device, reg_proc_address}};
     static bool prepared;
     const char * reason = NULL;
     if (!prepared) {

@@ -33,11 +33,11 @@ struct plug_stream {
     struct vattn_index * index;
     void * state_memory;
     struct vattn_state * state;
-    uint64_t * covered;       /* rows that the index holds, one bit each */
-    uint16_t * fingerprints;  /* of covered rows */
+    uint64_t * covered;      /* rows that the index holds, one bit each */
+    uint16_t * fingerprints; /* of covered rows */
     int64_t recent[PLUG_RECENT];
     int32_t n_recent, next_recent;
-    int64_t calibrate_at;     /* calibrate at so many visible rows */
+    int64_t calibrate_at; /* calibrate at so many visible rows */
     uint64_t n_checks;
     int64_t counted_bytes;
 };
@@ -52,9 +52,9 @@ struct plug_layer {
     uint64_t k_generation, v_generation; /* of foreign operations, see roots.h */
     uint64_t n_alarms;                   /* of the context, when this layer last looked */
     uint64_t epoch;                      /* of the last graph that used it */
-    struct vattn_plan * plans[3]; /* by method, made when needed */
+    struct vattn_plan * plans[3];        /* by method, made when needed */
     struct plug_stream * streams;
-    float * query_sum;            /* [n_kv_heads][head_dim][head_dim]: sum of q q' */
+    float * query_sum; /* [n_kv_heads][head_dim][head_dim]: sum of q q' */
     int64_t n_query_sums, n_queries;
     struct plug_capture * capture;
 };

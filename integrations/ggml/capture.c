@@ -16,10 +16,10 @@ enum capture_state { COLLECTING, WRITTEN, GIVEN_UP };
 struct plug_capture {
     enum capture_state state;
     int32_t n_skipped, n_steps;
-    float * q;           /* [steps][n_heads][head_dim] */
-    int32_t * n;         /* [steps] */
-    uint64_t * visible;  /* rows that the last step saw, one bit each */
-    int64_t n_keys;      /* one more than the last of them */
+    float * q;          /* [steps][n_heads][head_dim] */
+    int32_t * n;        /* [steps] */
+    uint64_t * visible; /* rows that the last step saw, one bit each */
+    int64_t n_keys;     /* one more than the last of them */
 };
 
 static atomic_int n_collecting, n_written, n_given_up;
@@ -249,8 +249,9 @@ void plug_capture_report(void) {
     const int incomplete = atomic_load(&n_collecting);
     const int given_up = atomic_load(&n_given_up);
     if (plug_options.capture != NULL && !plug_options.off && (incomplete > 0 || given_up > 0)) {
-        fprintf(stderr, "vattn: VATTN_CAPTURE: %d layers written, %d had fewer than %d decode steps, %d given up (rows "
-                        "are not a growing prefix, or not writable)\n",
+        fprintf(stderr,
+                "vattn: VATTN_CAPTURE: %d layers written, %d had fewer than %d decode steps, %d given up (rows "
+                "are not a growing prefix, or not writable)\n",
                 atomic_load(&n_written), incomplete, plug_options.capture_steps, given_up);
     }
 }

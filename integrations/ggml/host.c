@@ -47,7 +47,8 @@ struct wanted {
     size_t offset; /* of the function pointer in struct plug_host */
 };
 
-#define WANTED(symbol, member) {symbol, offsetof(struct plug_host, member)}
+#define WANTED(symbol, member)                                                                                         \
+    { symbol, offsetof(struct plug_host, member) }
 
 static const struct wanted wanted_base[] = {
     WANTED("ggml_version", version),
@@ -121,8 +122,7 @@ static bool find_ops(void) {
     plug_host.op_flash_attn = find_op("FLASH_ATTN_EXT");
     plug_host.op_set_rows = find_op("SET_ROWS");
     return plug_host.op_flash_attn > 0 && plug_host.op_set_rows > 0 && plug_host.op_none >= 0 &&
-           plug_host.op_reshape > 0 && plug_host.op_view > 0 && plug_host.op_permute > 0 &&
-           plug_host.op_transpose > 0;
+           plug_host.op_reshape > 0 && plug_host.op_view > 0 && plug_host.op_permute > 0 && plug_host.op_transpose > 0;
 }
 
 /* --------------------------------------------------------------------------------------------------------- version */

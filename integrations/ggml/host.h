@@ -26,7 +26,7 @@ struct plug_host {
     struct ggml_backend_device * (*backend_device)(struct ggml_backend *);
     struct ggml_backend_reg * (*device_reg)(struct ggml_backend_device *);
     void * (*reg_proc)(struct ggml_backend_reg *, const char *);
-    struct ggml_backend * (*backend_init_by_type)(int32_t type, const char * params); /* optional: no delegation */
+    struct ggml_backend * (*backend_init_by_type)(int32_t type, const char * params);   /* optional: no delegation */
     void (*omp_parallel)(void (*)(void *), void *, unsigned n_threads, unsigned flags); /* optional: one thread */
     void (*omp_barrier)(void);
     int32_t (*omp_thread_num)(void);

@@ -86,8 +86,8 @@ static void read_all(struct plug_mask * mask, const struct ggml_tensor * tensor)
                 mask->visible[i] = (struct plug_visible){NULL, mask->n_kv, mask->n_kv};
                 continue;
             }
-            const char * row = (const char *)tensor->data + (size_t)n * tensor->nb[1] +
-                               (size_t)(s % tensor->ne[3]) * tensor->nb[3];
+            const char * row =
+                (const char *)tensor->data + (size_t)n * tensor->nb[1] + (size_t)(s % tensor->ne[3]) * tensor->nb[3];
             read_row((const uint16_t *)(const void *)row, mask->n_kv, mask->bits + i * n_words, &mask->visible[i],
                      &odd);
         }

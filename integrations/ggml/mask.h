@@ -31,7 +31,8 @@ struct plug_masks {
 };
 
 /* The sets of visible keys of an attention node, or NULL if its mask holds other numbers (or memory is short). */
-const struct plug_mask * plug_mask_read(struct plug_masks * masks, const struct ggml_tensor * attention, uint64_t epoch);
+const struct plug_mask * plug_mask_read(struct plug_masks * masks, const struct ggml_tensor * attention,
+                                        uint64_t epoch);
 
 void plug_masks_free(struct plug_masks * masks);
 

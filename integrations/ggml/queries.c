@@ -33,7 +33,8 @@ static void add_kv_head(const struct job * job, int64_t g) {
     const int64_t group = layer->options.n_heads / layer->options.n_kv_heads;
     float * sum = layer->query_sum + g * n * n;
     for (int64_t t = job->first; t < q->ne[1] * q->ne[3]; t += EVERY) {
-        const char * token = (const char *)q->data + (size_t)(t % q->ne[1]) * q->nb[1] + (size_t)(t / q->ne[1]) * q->nb[3];
+        const char * token =
+            (const char *)q->data + (size_t)(t % q->ne[1]) * q->nb[1] + (size_t)(t / q->ne[1]) * q->nb[3];
         for (int64_t h = g * group; h < (g + 1) * group; h++) {
             add_outer(sum, (const float *)(const void *)(token + (size_t)h * q->nb[2]), n);
         }

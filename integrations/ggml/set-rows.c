@@ -25,10 +25,10 @@ static void set_row(const struct ggml_tensor * node, int64_t i, int64_t i2, int6
     if (row < 0 || row >= node->ne[1]) {
         return; /* the host's own code aborts here */
     }
-    const char * source = (const char *)from->data + (size_t)i * from->nb[1] + (size_t)i2 * from->nb[2] +
-                          (size_t)i3 * from->nb[3];
-    char * target = (char *)node->data + (size_t)row * node->nb[1] + (size_t)i2 * node->nb[2] +
-                    (size_t)i3 * node->nb[3];
+    const char * source =
+        (const char *)from->data + (size_t)i * from->nb[1] + (size_t)i2 * from->nb[2] + (size_t)i3 * from->nb[3];
+    char * target =
+        (char *)node->data + (size_t)row * node->nb[1] + (size_t)i2 * node->nb[2] + (size_t)i3 * node->nb[3];
     if (node->type == ABI_TYPE_F16) {
         plug_host.f32_to_f16((const float *)(const void *)source, (uint16_t *)(void *)target, from->ne[0]);
     } else {

@@ -12,11 +12,11 @@ enum { REASONS_MAX = 24, DECLINED_MAX = 2048 };
 
 static struct stats {
     int64_t tokens, calls, kv_heads;
-    double rows_fraction, rounds;          /* sums over KV heads */
+    double rows_fraction, rounds; /* sums over KV heads */
     double bytes, bytes_of_all_rows;
-    int64_t heads[3];                      /* by vattn_answer */
+    int64_t heads[3]; /* by vattn_answer */
     int64_t attention_ns, calibration_ns;
-    int64_t calibrations, uncalibrated_calls, stale_resets, prompt_tokens, validated_rows, stale_rows;
+    int64_t calibrations, uncalibrated_calls, stale_resets, prompt_tokens, handed_over, validated_rows, stale_rows;
 } stats;
 
 /* These survive a reset: they describe what exists, not what was done since. */
@@ -95,6 +95,10 @@ void plug_stats_stale(void) {
 
 void plug_stats_prompt_tokens(int64_t n_tokens) {
     add(&stats.prompt_tokens, n_tokens);
+}
+
+void plug_stats_handed_over(void) {
+    add(&stats.handed_over, 1);
 }
 
 void plug_stats_validated(int64_t n_rows, int64_t n_stale) {
@@ -198,12 +202,13 @@ static void put_json(struct text * text) {
     put(text, "\"heads\": {\"exact\": %lld, \"certified\": %lld, \"uncertified\": %lld}, ",
         (long long)stats.heads[VATTN_ANSWER_EXACT], (long long)stats.heads[VATTN_ANSWER_CERTIFIED],
         (long long)stats.heads[VATTN_ANSWER_UNCERTIFIED]);
-    put(text, "\"rounds_mean\": %.4g, \"attention_ms_per_token\": %.5g, ",
-        ratio(stats.rounds, (double)stats.kv_heads), ms_per_token(stats.attention_ns - stats.calibration_ns));
-    put(text, "\"index_bytes\": %lld, \"calibrations\": %lld, \"calibration_ms\": %.5g, ",
-        (long long)index_bytes_peak, (long long)stats.calibrations, (double)stats.calibration_ns * 1e-6);
-    put(text, "\"uncalibrated_calls\": %lld, \"stale_resets\": %lld, \"prompt_tokens\": %lld, ",
-        (long long)stats.uncalibrated_calls, (long long)stats.stale_resets, (long long)stats.prompt_tokens);
+    put(text, "\"rounds_mean\": %.4g, \"attention_ms_per_token\": %.5g, ", ratio(stats.rounds, (double)stats.kv_heads),
+        ms_per_token(stats.attention_ns - stats.calibration_ns));
+    put(text, "\"index_bytes\": %lld, \"calibrations\": %lld, \"calibration_ms\": %.5g, ", (long long)index_bytes_peak,
+        (long long)stats.calibrations, (double)stats.calibration_ns * 1e-6);
+    put(text, "\"uncalibrated_calls\": %lld, \"stale_resets\": %lld, \"prompt_tokens\": %lld, \"handed_over\": %lld, ",
+        (long long)stats.uncalibrated_calls, (long long)stats.stale_resets, (long long)stats.prompt_tokens,
+        (long long)stats.handed_over);
     if (plug_options.validate) {
         put(text, "\"validated_rows\": %lld, \"stale_rows\": %lld, ", (long long)stats.validated_rows,
             (long long)stats.stale_rows);
@@ -229,17 +234,21 @@ void plug_stats_reset(void) {
 static void report_paragraph(FILE * file) {
     const int64_t n_heads = stats.heads[0] + stats.heads[1] + stats.heads[2];
     const double share = n_heads > 0 ? 100.0 / (double)n_heads : 0.0;
-    fprintf(file, "vattn: method %s, eps %g, delta %g, scope %s: %lld tokens decoded in %lld calls, %.2f ms of attention"
-                  " a token.\n",
+    fprintf(file,
+            "vattn: method %s, eps %g, delta %g, scope %s: %lld tokens decoded in %lld calls, %.2f ms of attention"
+            " a token.\n",
             vattn_method_name((enum vattn_method)atomic_load(&plug_method)), plug_options.eps, plug_options.delta,
             vattn_scope_name(plug_options.scope), (long long)stats.tokens, (long long)stats.calls,
             ms_per_token(stats.attention_ns - stats.calibration_ns));
-    fprintf(file, "vattn: read %.2f %% of the rows and %.2f %% of the bytes; heads: %.1f %% certified, %.1f %% exact,"
-                  " %lld uncertified.\n",
+    fprintf(file,
+            "vattn: read %.2f %% of the rows and %.2f %% of the bytes; heads: %.1f %% certified, %.1f %% exact,"
+            " %lld uncertified.\n",
             100 * ratio(stats.rows_fraction, (double)stats.kv_heads), 100 * ratio(stats.bytes, stats.bytes_of_all_rows),
             share * (double)stats.heads[VATTN_ANSWER_CERTIFIED], share * (double)stats.heads[VATTN_ANSWER_EXACT],
             (long long)stats.heads[VATTN_ANSWER_UNCERTIFIED]);
-    fprintf(file, "vattn: index %.1f MB, %lld calibrations in %.0f ms, %lld calls before calibration; %lld prompt tokens left to the CPU backend.\n",
+    fprintf(file,
+            "vattn: index %.1f MB, %lld calibrations in %.0f ms, %lld calls before calibration; %lld prompt tokens "
+            "left to the CPU backend.\n",
             (double)index_bytes_peak * 1e-6, (long long)stats.calibrations, (double)stats.calibration_ns * 1e-6,
             (long long)stats.uncalibrated_calls, (long long)stats.prompt_tokens);
     for (size_t i = 0; i < n_reasons; i++) {

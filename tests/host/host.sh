@@ -22,3 +22,8 @@ plugin=$(realpath "$plugin")
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+
+# A number of the plug-in's statistics, which the last program wrote to $work/stats.json.
+stat_of() {
+    grep -oP "\"$1\": \K[0-9.e+-]+" "$work/stats.json"
+}
