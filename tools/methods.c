@@ -40,6 +40,15 @@ enum vattn_scope scope_must_parse(const char * flag, const char * name) {
     return scope;
 }
 
+uint32_t method_disabled_tiers(void) {
+    const char * list = getenv("VATTN_DISABLE_CPU");
+    uint32_t mask = 0;
+    if (list != NULL && !vattn_tiers_parse(list, &mask))
+        give_up("VATTN_DISABLE_CPU: '%s' names an unknown kernel tier; use avx512, avx2 or neon, with commas between",
+                list);
+    return mask;
+}
+
 static double number(const char * key, const char * text, double low, double high) {
     char * end = NULL;
     const double value = strtod(text, &end);

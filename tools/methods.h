@@ -25,6 +25,9 @@ const struct method_entry * method_find(const char * name);
 enum vattn_method method_must_parse(const char * flag, const char * name);
 enum vattn_scope scope_must_parse(const char * flag, const char * name);
 
+/* Kernel tiers that VATTN_DISABLE_CPU leaves out, or the end of the program with one line. */
+uint32_t method_disabled_tiers(void);
+
 /*
  * Apply one "key=value" of --param to the options, or end the program with one line.
  *   sink, window, topk, base   rows; a fraction up to 1 is of n (sink and window: whole numbers, 0 = none)

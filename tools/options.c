@@ -66,6 +66,7 @@ void attend_flags_init(struct attend_flags * flags, int64_t draws) {
     flags->options.scope = VATTN_SCOPE_HEAD;
     flags->options.eps = 0.05;
     flags->options.delta = 0.05;
+    flags->options.disabled_tiers = method_disabled_tiers();
     flags->draws = draws;
     flags->threads = default_threads();
 }

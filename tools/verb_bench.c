@@ -280,6 +280,7 @@ int verb_bench(int argc, char ** argv) {
     request.n_keys = flag_list("--keys", "32768", 64, INT32_MAX, &request.keys);
     request.n_threads = flag_list("--threads", every, 1, 1024, &request.threads);
     parse_arguments(&argp, argc, argv, &request);
+    request.options.disabled_tiers = method_disabled_tiers();
     code = bench(&request);
     free(request.keys);
     free(request.threads);

@@ -233,6 +233,12 @@ bool vattn_method_parse(const char * name, enum vattn_method * out) {
     return true;
 }
 
+bool vattn_tiers_parse(const char * list, uint32_t * mask) {
+    (void)list;
+    *mask = 0;
+    return true;
+}
+
 bool vattn_scope_parse(const char * name, enum vattn_scope * out) {
     *out = strcmp(name, "layer") == 0   ? VATTN_SCOPE_LAYER
            : strcmp(name, "token") == 0 ? VATTN_SCOPE_TOKEN

@@ -11,6 +11,10 @@ says 'PASS: sparse eps 0.05 delta 0.05 scope head: 14 of 14 cases'
 expect 0 "$vattn" verify --draws 200 --steps 3 --scope layer --eps 0.1 "$dir/a.safetensors"
 expect 1 "$vattn" verify --draws 200 --steps 3 --eps 0.4 --claim-eps 0.02 --param max_rows=1 "$dir/a.safetensors"
 says '^FAILED a.safetensors step 3 head'
+for off in avx512 avx512,avx2; do # every kernel tier keeps the promise
+    VATTN_DISABLE_CPU=$off expect 0 "$vattn" verify --draws 100 --steps 3 "$dir/a.safetensors" "$dir/f32.safetensors"
+done
+VATTN_DISABLE_CPU=abacus refuse VATTN_DISABLE_CPU "$vattn" verify "$dir/a.safetensors"
 refuse NOPE "$vattn" verify "$dir/NOPE"
 refuse --steps "$vattn" verify --steps 4 "$dir/a.safetensors"
 refuse --draws "$vattn" verify --draws 0 "$dir/a.safetensors"
