@@ -6,6 +6,7 @@
 #include "index/index.h"
 
 #include <math.h>
+#include <string.h>
 
 #define TILE        64
 #define BONUS_LEAST (-32)
@@ -71,10 +72,11 @@ static void store(struct vattn_index * x, int32_t g, int64_t row, int32_t n, con
 void vattn_index_deviation(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g,
                            const struct vattn_rows * rows, float * dist2) {
     static const float none[TILE] = {0};
-    float sink[VATTN_BUCKETS * VATTN_MAX_DIM] = {0}; /* the kernel's second result, not wanted here */
+    float sink[VATTN_BUCKETS * VATTN_MAX_DIM]; /* the kernel's second result, not wanted here */
     struct vattn_rows v = vattn_v_rows(kv, g);
     v.index = rows->index;
     v.n = rows->n;
+    memset(sink, 0, VATTN_BUCKETS * (size_t)x->plan->opt.v_dim * sizeof *sink);
     vattn_plan_deviation(x->plan, &v, x->books[g].v_mean, none, TILE, 1, 0, dist2, sink);
 }
 

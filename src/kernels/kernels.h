@@ -93,6 +93,13 @@ struct vattn_kernels {
      * rounding of x[j] - m; results below 2^-126 may be 0.  -inf gives 0 for m = -inf, too; any other NaN stays. */
     float (*exp2_sum)(float * x, int32_t n, float m);
 
+    /* What thresholds would give on a sample of n tokens:
+     *     w_j = 1 / max(floor, L(max_g (score[g * ld + j] - threshold[g]))) - 1        L as in select, floor > 0
+     *     v[g] = sum_j w_j z_gj,   q[g] = sum_j w_j^3 z_gj^2,   z_gj = weight[g * ld + j]
+     * n is a multiple of 8.  Scores may be infinite, weights are finite. */
+    void (*design)(const float * score, const float * weight, ptrdiff_t ld, const float * threshold, int32_t n_heads,
+                   int32_t n, float floor, float * v, float * q);
+
     /* Proxy scores of all tokens of n_blocks blocks: out[g * ld + t], t < 16 * n_blocks.  Integer sums are exact. */
     void (*scan)(const uint8_t * codes, int32_t n_blocks, struct vattn_code_layout layout,
                  const struct vattn_query_code * query, int32_t n_heads, float * out, ptrdiff_t ld);

@@ -50,6 +50,12 @@ static void take_sample(struct vattn_call * c, int32_t g, float * plain) {
         }
         n++;
     }
+    for (; n % 8 != 0; n++) { /* padding: read for sure, no weight */
+        for (int32_t i = 0; i < group; i++) {
+            plain[(size_t)i * (size_t)s->sample_ld + (size_t)n] = -INFINITY;
+            s->sample[(size_t)(g * group + i) * (size_t)s->sample_ld + (size_t)n] = INFINITY;
+        }
+    }
     s->sample_n[g] = n;
     s->sample_scale[g] = (float)stride;
 }
@@ -113,61 +119,24 @@ static void weigh_sample(struct vattn_call * c, int32_t g) {
         float * w2 = s->sample_w2 + (size_t)h * (size_t)s->sample_ld, t = s->thresholds[h];
         for (int32_t j = 0; j < n; j++) {
             float z = 2.0F * (x[j] - t);
-            w2[j] = z > 60.0F ? 60.0F : z;
+            w2[j] = z > 60.0F ? -INFINITY : z; /* read for sure: no variance */
         }
         (void)c->plan->kern->exp2_sum(w2, n, 0.0F);
         s->heads[h].origin = t;
     }
 }
 
-#define PART 256
-
-/* w = 1/pi - 1 of a part of the subsample under the current thresholds. */
-static void part_weights(const struct vattn_sparse * s, int32_t head, int32_t group, int32_t at, int32_t m, float * w) {
-    for (int32_t j = 0; j < m; j++) {
-        w[j] = -126.0F;
-    }
-    for (int32_t i = 0; i < group; i++) {
-        const float * x = s->sample + (size_t)(head + i) * (size_t)s->sample_ld + at;
-        float t = s->thresholds[head + i];
-        for (int32_t j = 0; j < m; j++) {
-            float d = x[j] - t;
-            w[j] = d > w[j] ? d : w[j];
-        }
-    }
-    for (int32_t j = 0; j < m; j++) {
-        float pi = vattn_sparse_exp2(w[j]);
-        w[j] = 1.0F / (pi < FLOOR ? FLOOR : pi) - 1.0F;
-    }
-}
-
 static void predict(struct vattn_call * c, int32_t g) {
     struct vattn_sparse * s = c->sparse;
-    int32_t group = c->plan->group, n = s->sample_n[g], head = g * group;
-    for (int32_t i = 0; i < group; i++) {
-        s->heads[head + i].predicted = s->heads[head + i].draws = 0.0F;
-    }
-    for (int32_t at = 0; at < n; at += PART) {
-        float w[PART];
-        int32_t m = n - at < PART ? n - at : PART;
-        part_weights(s, head, group, at, m, w);
-        for (int32_t i = 0; i < group; i++) {
-            const float * z = s->sample_w2 + (size_t)(head + i) * (size_t)s->sample_ld + at;
-            float v[8] = {0}, q[8] = {0};
-            for (int32_t j = 0; j < m; j++) {
-                float y = w[j] * z[j];
-                v[j & 7] += y;
-                q[j & 7] += w[j] * y * y;
-            }
-            s->heads[head + i].predicted += ((v[0] + v[4]) + (v[1] + v[5])) + ((v[2] + v[6]) + (v[3] + v[7]));
-            s->heads[head + i].draws += ((q[0] + q[4]) + (q[1] + q[5])) + ((q[2] + q[6]) + (q[3] + q[7]));
-        }
-    }
+    int32_t group = c->plan->group, head = g * group;
+    float *v = s->design_sums + 2 * head, *q = v + group;
+    size_t at = (size_t)head * (size_t)s->sample_ld;
+    c->plan->kern->design(s->sample + at, s->sample_w2 + at, (ptrdiff_t)s->sample_ld, s->thresholds + head, group,
+                          s->sample_n[g], FLOOR, v, q);
     for (int32_t i = 0; i < group; i++) {
         struct vattn_head * h = &s->heads[head + i];
-        float v = h->predicted;
-        h->draws = h->draws > 0.0F ? v * v * s->sample_scale[g] / h->draws : FAR;
-        h->predicted = v > 0.0F ? log2f(v * s->sample_scale[g]) + 2.0F * h->origin : -FAR;
+        h->draws = q[i] > 0.0F ? v[i] * v[i] * s->sample_scale[g] / q[i] : FAR;
+        h->predicted = v[i] > 0.0F ? log2f(v[i] * s->sample_scale[g]) + 2.0F * h->origin : -FAR;
     }
 }
 
@@ -195,7 +164,7 @@ static void solve(struct vattn_call * c, int32_t g, int steps) {
                 d = 0.9F * fminf(limit, fmaxf(-limit, d));
             }
             s->thresholds[h] = fminf(old + d, s->heads[h].cap);
-            moved = moved || fabsf(s->thresholds[h] - old) > 0.05F;
+            moved = moved || fabsf(s->thresholds[h] - old) > 0.1F;
         }
         if (!moved) {
             break;
@@ -213,6 +182,15 @@ static void set_key_thresholds(struct vattn_call * c, int32_t g, bool first) {
 }
 
 /* ----------------------------------------------------------------------------------------------------------- looks */
+
+/* Padding is +inf and does not count. */
+static float sample_max(const float * x, int32_t n) {
+    float m = -INFINITY;
+    for (int32_t j = 0; j < n; j++) {
+        m = x[j] > m && x[j] < INFINITY ? x[j] : m;
+    }
+    return m;
+}
 
 static void first_look(struct vattn_call * c, int32_t g) {
     struct vattn_sparse * s = c->sparse;
@@ -234,7 +212,7 @@ static void first_look(struct vattn_call * c, int32_t g) {
         head->cap = learned ? state->heads[h].cap + head->log2_sum : FAR;
         head->key_cap = learned ? state->heads[h].key_cap + head->log2_sum : FAR;
         s->thresholds[h] = learned ? state->heads[h].threshold + head->log2_sum
-                                   : c->plan->kern->max(x, s->sample_n[g]) - 4.0F;
+                                   : sample_max(x, s->sample_n[g]) - 4.0F;
         s->thresholds[h] = fminf(s->thresholds[h], head->cap);
     }
     solve(c, g, 14);
@@ -285,8 +263,6 @@ void vattn_sparse_learn(struct vattn_call * c, int32_t g) {
     if (c->in.state == NULL) {
         return;
     }
-    weigh_sample(c, g);
-    predict(c, g);
     for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
         const struct vattn_head * head = &s->heads[h];
         struct vattn_learned * l = &c->in.state->heads[h];

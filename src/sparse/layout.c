@@ -43,6 +43,7 @@ struct vattn_sparse * vattn_sparse_layout(const struct vattn_plan * plan, struct
     v.margin = vattn_scratch_take(a, list, sizeof *v.margin);
     v.sure_sum = vattn_scratch_take(a, heads, sizeof *v.sure_sum);
     v.chunk_max = vattn_scratch_take(a, heads * chunks, sizeof *v.chunk_max);
+    v.design_sums = vattn_scratch_take(a, heads * 2, sizeof *v.design_sums);
     v.sample = vattn_scratch_take(a, heads * (size_t)v.sample_ld, sizeof *v.sample);
     v.sample_w2 = vattn_scratch_take(a, heads * (size_t)v.sample_ld, sizeof *v.sample_w2);
     v.sample_scale = vattn_scratch_take(a, kv_heads, sizeof *v.sample_scale);

@@ -70,6 +70,7 @@ struct vattn_sparse {
     float * margin;         /* same */
     float * sure_sum;       /* [n_heads] log2 of the weights of the rows that are always read */
     float * chunk_max;      /* [n_heads][n_chunks] largest proxy score */
+    float * design_sums;    /* [n_heads][2] */
     float * sample;         /* [n_heads][sample_ld] subsample of scores + bonus, for the design */
     float * sample_w2;      /* [n_heads][sample_ld] their squared weights, 2^(2 (P - t)) */
     int64_t sample_ld;

@@ -465,6 +465,46 @@ void check_scan(struct check * check) {
     }
 }
 
+void check_design(struct check * check) {
+    for (int32_t trial = 0; trial < n_trials(check, 400); trial++, check->n_checks++) {
+        const int32_t n = 8 * draw_below(check, trial % 5 == 0 ? 80 : 6), n_heads = PICK(check, head_counts);
+        const ptrdiff_t ld = n + draw_below(check, 20);
+        const size_t size = n == 0 ? 0 : (size_t)(ld * (n_heads - 1) + n);
+        const float floor = 0x1p-10f;
+        struct guarded score = guarded_new(size * sizeof(float), trial & 1);
+        struct guarded weight = guarded_new(size * sizeof(float), trial & 1);
+        struct guarded threshold = draw_floats(check, (size_t)n_heads, KIND_NORMAL, trial & 1);
+        for (size_t i = 0; i < size; i++) {
+            const uint32_t chance = draw(check) % 50;
+            ((float *)score.at)[i] = chance == 0 ? INFINITY : chance == 1 ? -INFINITY : 4 - 15 * draw_uniform(check);
+            ((float *)weight.at)[i] = chance == 2 ? 0 : exp2f(-20 * draw_uniform(check));
+        }
+        float * v = allocate((size_t)n_heads * sizeof(float)), * q = allocate((size_t)n_heads * sizeof(float));
+        double * expected_v = allocate((size_t)n_heads * sizeof(double));
+        double * expected_q = allocate((size_t)n_heads * sizeof(double));
+        vattn_ref_design(score.at, weight.at, ld, threshold.at, n_heads, n, floor, expected_v, expected_q);
+        check->kernels->design(score.at, weight.at, ld, threshold.at, n_heads, n, floor, v, q);
+        for (int32_t g = 0; g < n_heads; g++) {
+            char text[80];
+            snprintf(text, sizeof text, "trial %d n %d head %d of %d", trial, n, g, n_heads);
+            /* all terms are positive: relative errors are those of single terms; L is rounded to 2^-17 and 1/pi - 1 cancels near 1 */
+            if (!(fabs((double)v[g] - expected_v[g]) <= 2e-5 * expected_v[g] + 1e-5 * n)) {
+                fail(check, "design (v)", text, (double)v[g], expected_v[g]);
+            }
+            if (!(fabs((double)q[g] - expected_q[g]) <= 6e-5 * expected_q[g] + 1e-5 * n)) {
+                fail(check, "design (q)", text, (double)q[g], expected_q[g]);
+            }
+        }
+        free(v);
+        free(q);
+        free(expected_v);
+        free(expected_q);
+        guarded_free(score);
+        guarded_free(weight);
+        guarded_free(threshold);
+    }
+}
+
 void check_select(struct check * check) {
     for (int32_t trial = 0; trial < n_trials(check, 1500); trial++, check->n_checks++) {
         const int32_t n_blocks = trial % 10 == 0 ? 200 : draw_below(check, 20);
@@ -555,6 +595,7 @@ int32_t check_kernels(const struct vattn_kernels * kernels, bool short_run, bool
     check_max(&check);
     check_exp2_sum(&check);
     check_scan(&check);
+    check_design(&check);
     check_select(&check);
     if (!quiet) {
         printf("%s: %d checks, %d failures\n", kernels->name, check.n_checks, check.n_failures);

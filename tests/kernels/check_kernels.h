@@ -26,6 +26,7 @@ void check_deviation(struct check * check);
 void check_max(struct check * check);
 void check_exp2_sum(struct check * check);
 void check_scan(struct check * check);
+void check_design(struct check * check);
 void check_select(struct check * check);
 
 /* All of the above; the number of failures. */

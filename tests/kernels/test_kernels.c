@@ -105,6 +105,7 @@ static int32_t failures(struct vattn_kernels table) {
     check_max(&check);
     check_exp2_sum(&check);
     check_scan(&check);
+    check_design(&check);
     check_select(&check);
     check_score(&check);
     check_accumulate(&check);

@@ -23,6 +23,8 @@ void vattn_deviation_f32_generic(const struct vattn_rows * rows, const float * c
                                  float * bucket);
 float vattn_max_generic(const float * x, int32_t n);
 float vattn_exp2_sum_generic(float * x, int32_t n, float m);
+void vattn_design_generic(const float * score, const float * weight, ptrdiff_t ld, const float * threshold,
+                          int32_t n_heads, int32_t n, float floor, float * v, float * q);
 void vattn_scan_generic(const uint8_t * codes, int32_t n_blocks, struct vattn_code_layout layout,
                         const struct vattn_query_code * query, int32_t n_heads, float * out, ptrdiff_t ld);
 int32_t vattn_select_generic(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads,

@@ -130,6 +130,28 @@ void vattn_ref_scan(const uint8_t * codes, int32_t n_blocks, struct vattn_code_l
     }
 }
 
+void vattn_ref_design(const float * score, const float * weight, ptrdiff_t ld, const float * threshold, int32_t n_heads,
+                      int32_t n, float least, double * v, double * q) {
+    for (int32_t g = 0; g < n_heads; g++) {
+        v[g] = q[g] = 0;
+    }
+    for (int32_t j = 0; j < n; j++) {
+        double x = -126;
+        for (int32_t g = 0; g < n_heads; g++) {
+            const float above = score[g * ld + j] - threshold[g];
+            x = (double)above > x ? (double)above : x;
+        }
+        x = x > 0 ? 0 : x;
+        const double whole = floor(x), pi = exp2(whole) * (1 + x - whole); /* the piecewise linear 2^x */
+        const double w = 1 / (pi < (double)least ? (double)least : pi) - 1;
+        for (int32_t g = 0; g < n_heads; g++) {
+            const double z = (double)weight[g * ld + j];
+            v[g] += w * z;
+            q[g] += w * w * w * z * z;
+        }
+    }
+}
+
 int32_t vattn_ref_select(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int64_t first,
                          int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, const int8_t * bonus, int32_t floor,
                          const struct vattn_random_key * key, int32_t * rows, int32_t * prob, int32_t * draw) {

@@ -24,6 +24,8 @@ double vattn_ref_exp2_sum(const float * x, double * out, int32_t n, float m);
 /* Exact to the last bit: integers and single roundings only. */
 void vattn_ref_scan(const uint8_t * codes, int32_t n_blocks, struct vattn_code_layout layout,
                     const struct vattn_query_code * query, int32_t n_heads, float * out, ptrdiff_t ld);
+void vattn_ref_design(const float * score, const float * weight, ptrdiff_t ld, const float * threshold, int32_t n_heads,
+                      int32_t n, float floor, double * v, double * q);
 int32_t vattn_ref_select(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int64_t first,
                          int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, const int8_t * bonus, int32_t floor,
                          const struct vattn_random_key * key, int32_t * rows, int32_t * prob, int32_t * draw);

@@ -15,6 +15,7 @@ const struct vattn_kernels vattn_kernels_avx2 = {
     .deviation_f32 = vattn_deviation_f32_avx2,
     .max = vattn_max_avx2,
     .exp2_sum = vattn_exp2_sum_avx2,
+    .design = vattn_design_avx2,
     .scan = vattn_scan_avx2,
     .select = vattn_select_avx2,
 };

@@ -14,6 +14,7 @@ const struct vattn_kernels vattn_kernels_avx512 = {
     .deviation_f32 = vattn_deviation_f32_generic,
     .max = vattn_max_generic,
     .exp2_sum = vattn_exp2_sum_generic,
+    .design = vattn_design_generic,
     .scan = vattn_scan_generic,
     .select = vattn_select_generic,
 };

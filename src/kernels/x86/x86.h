@@ -37,6 +37,8 @@
                                     float * bucket);                                                                   \
     float vattn_max_##tier(const float * x, int32_t n);                                                                \
     float vattn_exp2_sum_##tier(float * x, int32_t n, float m);                                                        \
+    void vattn_design_##tier(const float * score, const float * weight, ptrdiff_t ld, const float * threshold,         \
+                             int32_t n_heads, int32_t n, float floor, float * v, float * q);                           \
     void vattn_scan_##tier(const uint8_t * codes, int32_t n_blocks, struct vattn_code_layout layout,                   \
                            const struct vattn_query_code * query, int32_t n_heads, float * out, ptrdiff_t ld);         \
     int32_t vattn_select_##tier(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads,           \
