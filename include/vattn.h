@@ -111,7 +111,7 @@ struct vattn_options {
     double max_rows;      /* a KV head that would read more than this share of its rows is exact; default 0.5 */
     int32_t max_looks;    /* looks of the certificate before falling back; default 7 */
     double code_bits;     /* index bits per key dimension; default 2 */
-    double escape;        /* share of keys whose code is not trusted; default 0.02 */
+    double escape;        /* share of keys whose code is never trusted, beside all far outliers; default 0.01 */
 
     double paper_topk;    /* paper-d: share of rows (<= 1) or number of rows (> 1) in the top-k; default 0.05 */
     double paper_base;    /* paper-d: base sample, likewise; default 0.01 */

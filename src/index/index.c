@@ -10,6 +10,7 @@
 
 #define CALIBRATION_ROWS 4096
 #define CALIBRATION_LEAST 64
+#define OUTLIER2          (1.75F * 1.75F) /* squared residual, in units of its mean, of a key that no code can stand for */
 
 static size_t token_bytes(const struct vattn_plan * plan) {
     size_t bytes = (size_t)(plan->opt.code_bits * plan->opt.head_dim / 8.0 + 0.5);
@@ -160,7 +161,7 @@ static int compare_floats(const void * a, const void * b) {
     return (x > y) - (x < y);
 }
 
-/* The residual that `escape` of the calibration rows exceed. */
+/* The residual that `escape` of the calibration rows exceed, but never more than an outlier's. */
 static void set_escape(struct vattn_index * x, const struct vattn_kv * kv, int32_t g, const int32_t * list, int32_t n,
                        float * residual2) {
     uint8_t code[VATTN_MAX_DIM * 64];
@@ -169,7 +170,11 @@ static void set_escape(struct vattn_index * x, const struct vattn_kv * kv, int32
     }
     qsort(residual2, (size_t)n, sizeof *residual2, compare_floats);
     int32_t at = (int32_t)((1.0 - x->plan->opt.escape) * n);
-    x->books[g].escape_above = residual2[at < n ? at : n - 1];
+    double mean = 0.0;
+    for (int32_t i = 0; i < n; i++) {
+        mean += (double)residual2[i] / n;
+    }
+    x->books[g].escape_above = fminf(residual2[at < n ? at : n - 1], OUTLIER2 * (float)mean);
 }
 
 struct calibration {

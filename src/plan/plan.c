@@ -19,7 +19,7 @@ static void fill_defaults(struct vattn_options * o) {
     o->max_rows = o->max_rows == 0.0 ? 0.5 : o->max_rows;
     o->max_looks = o->max_looks == 0 ? 7 : o->max_looks;
     o->code_bits = o->code_bits == 0.0 ? 2.0 : o->code_bits;
-    o->escape = o->escape == 0.0 ? 0.02 : o->escape;
+    o->escape = o->escape == 0.0 ? 0.01 : o->escape;
     o->paper_topk = o->paper_topk == 0.0 ? 0.05 : o->paper_topk;
     o->paper_base = o->paper_base == 0.0 ? 0.01 : o->paper_base;
 }

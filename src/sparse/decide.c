@@ -5,7 +5,7 @@
  * A head passes iff  sqrt(c V) + |bias| <= x ||o||,  c = quantile of F(nu, 2 neff),  and the guards hold:
  *     A   a0 <= 0.01: the denominator is known to 10 %
  *     C   no single draw may carry more than 1/B of the allowed error:
- *         t <= log2(x ||o|| D / (B v_rms)),  tk <= the same with 6 B,  B = max(10, 2 exp(2 sigma)), sigma in nats
+ *         t <= log2(x ||o|| D / (B v_rms)),  tk <= the same with 4 B,  B = max(10, 3 exp(2 sigma)), sigma in nats
  *     N   something was drawn by chance, or everything was read
  */
 #include "sparse/sparse.h"
@@ -16,7 +16,10 @@
 #define A0_MOST    0.01
 #define OVERSHOOT  1.15
 #define CAP_LEAST  10.0
-#define CAP_KEYS   6.0
+#define CAP_SIGMA  3.0
+#define CAP_KEYS   4.0
+#define CAP_STEP   3.0F /* octaves that a threshold falls at once because of its cap */
+#define KEY_STEP   4.0F
 #define CAP_SLACK  0.1F
 #define LN2        0.6931471805599453
 
@@ -39,6 +42,9 @@ static double fall_needed(const struct vattn_plan * plan, const struct vattn_evi
         fall = fmax(1.0, fall * ratio * ratio);
     }
     fall *= OVERSHOOT;
+    if (looks >= 1 && vattn_evidence_neff(e) < 4.0) { /* one heavy row: small steps never end */
+        fall = fmax(fall, 4.0);
+    }
     return fall <= most ? fall : most; /* also for NaN */
 }
 
@@ -46,7 +52,7 @@ static double fall_needed(const struct vattn_plan * plan, const struct vattn_evi
 static void set_caps(const struct vattn_call * c, int32_t h, double allowed) {
     struct vattn_head * head = &c->sparse->heads[h];
     double v_rms = (double)c->in.index->books[h / c->plan->group].v_rms;
-    double b = fmax(CAP_LEAST, 2.0 * exp(2.0 * LN2 * (double)head->sigma));
+    double b = fmax(CAP_LEAST, CAP_SIGMA * exp(2.0 * LN2 * (double)head->sigma));
     head->last_cap = (float)(log2(allowed / (b * v_rms)) + (double)head->log2_d);
     head->last_key_cap = (float)((double)head->last_cap - log2(CAP_KEYS));
 }
@@ -64,8 +70,8 @@ static void judge_head(struct vattn_call * c, int32_t h, double allowed, bool en
         fall = fmax(fall, 1.1 * head->evidence.a0 / A0_MOST);
     }
     fall = blind ? 4.0 : fall;
-    head->cap = fminf(head->last_cap, s->thresholds[h]);
-    head->key_cap = head->last_key_cap;
+    head->cap = fminf(s->thresholds[h], fmaxf(head->last_cap, s->thresholds[h] - CAP_STEP));
+    head->key_cap = fmaxf(head->last_key_cap, s->key_thresholds[h] - KEY_STEP);
     head->passed = enough && !heavy && !blind && head->evidence.a0 <= A0_MOST;
     head->fall = head->passed || (enough && heavy && fall <= 1.0) ? 1.0 : fmax(fall, 1.0);
 }
