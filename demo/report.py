@@ -114,10 +114,6 @@ def main():
     print(table(modes))
     print("\nTimes are medians; attention ms = ms per token at this depth - at depth 0. KL and top-1 against stock-fa-on.")
     by_name = {mode["name"]: mode for mode in modes}
-    stock = min((by_name[m]["ms_per_token"] for m in MODES[:2] if m in by_name), default=None)
-    for name in MODES[2:]:
-        if name in by_name:
-            print(f"{name}: {stock / by_name[name]['ms_per_token']:.2f} times as fast as the better stock path")
     if calibration := by_name.get("sparse", {}).get("calibration_ms"):
         print(f"The index was calibrated once, in {calibration:.0f} ms; the medians do not contain it.")
     # Without the first token, which may contain a calibration, mean and median of a calm run agree.
@@ -126,6 +122,11 @@ def main():
     if busy:
         print(f"Note: the machine was busy while these ran, do not trust their times: {', '.join(busy)} "
               f"(load average now {os.getloadavg()[0]:.1f})")
+    else:
+        stock = min((by_name[m]["ms_per_token"] for m in MODES[:2] if m in by_name), default=None)
+        for name in MODES[2:]:
+            if name in by_name:
+                print(f"{name}: {stock / by_name[name]['ms_per_token']:.2f} times as fast as the better stock path")
     print(f"Written to {args.out}")
 
 
