@@ -1,4 +1,5 @@
 # Shared by the scripts of this folder: a place for files, and checks that say what they wanted.
+# shellcheck shell=bash disable=SC2034
 set -u
 build=${VATTN_BUILD:?run this through ctest, or set VATTN_BUILD to a build tree}
 vattn=$build/tools/vattn
