@@ -2,6 +2,7 @@
 #include "machine.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int read_number(const char * folder, const char * name, unsigned long * value, char * unit) {
@@ -67,4 +68,9 @@ void machine_cpu_name(char * name, size_t name_bytes) {
         start++;
     rest[strcspn(rest, "\n")] = 0;
     snprintf(name, name_bytes, "%s", start);
+}
+
+double machine_load(void) {
+    double load = 0;
+    return getloadavg(&load, 1) == 1 ? load : 0;
 }

@@ -11,4 +11,7 @@ size_t machine_available_bytes(void);
 /* "model name" of the first processor, or "unknown". */
 void machine_cpu_name(char * name, size_t name_bytes);
 
+/* Mean number of running tasks over the last minute, ours included; 0 if unknown. */
+double machine_load(void);
+
 #endif

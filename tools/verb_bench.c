@@ -24,13 +24,14 @@ struct bench_request {
     const char * json;
 };
 
-static cJSON * describe_machine(const char * tier) {
+static cJSON * describe_machine(const char * tier, double load) {
     cJSON * machine = cJSON_CreateObject();
     char name[128];
     machine_cpu_name(name, sizeof name);
     cJSON_AddStringToObject(machine, "cpu", name);
     cJSON_AddNumberToObject(machine, "processors", default_threads());
     cJSON_AddNumberToObject(machine, "llc_bytes", (double)machine_llc_bytes());
+    cJSON_AddNumberToObject(machine, "load", load);
     cJSON_AddStringToObject(machine, "tier", tier);
     cJSON_AddStringToObject(machine, "vattn", vattn_version());
     return machine;
@@ -111,6 +112,7 @@ static int bench(const struct bench_request * request) {
     cJSON * root = cJSON_CreateObject();
     cJSON * cases = cJSON_CreateArray();
     const char * tier = "";
+    const double load = machine_load(); /* before our own work */
     char reason[256];
     printf("%d heads on %d KV heads of %d, %s; the time of one layer, %s\n", request->shape.n_heads,
            request->shape.n_kv_heads, request->shape.head_dim, request->shape.type == VATTN_TYPE_F32 ? "f32" : "f16",
@@ -119,7 +121,10 @@ static int bench(const struct bench_request * request) {
            "MB read", "stream ms", "ratio", "ms of scan/design/gather/estimate/merge");
     for (int k = 0; k < request->n_keys; k++)
         tier = bench_keys(request, request->keys[k], cases);
-    cJSON_AddItemToObject(root, "machine", describe_machine(tier));
+    if (load > 0.5)
+        complain("the machine was busy (load %.1f): expect times that are too long, most of all with several threads",
+                 load);
+    cJSON_AddItemToObject(root, "machine", describe_machine(tier, load));
     cJSON_AddItemToObject(root, "cases", cases);
     if (request->json == NULL) {
         cJSON_Delete(root);
