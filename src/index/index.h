@@ -84,7 +84,7 @@ void vattn_index_deviation(const struct vattn_index * x, const struct vattn_kv *
  * One query head (scaled by q_scale) against the codes of KV head g.  weight: [coordinates] int8, filled;
  * returns the expected squared error of the proxy score, log2 units.
  */
-float vattn_index_query(const struct vattn_code_book * book, int32_t d, const float * q, int8_t * weight,
-                        struct vattn_query_code * out);
+float vattn_index_query(const struct vattn_kernels * kern, const struct vattn_code_book * book, int32_t d,
+                        const float * q, int8_t * weight, struct vattn_query_code * out);
 
 #endif

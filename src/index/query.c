@@ -36,12 +36,14 @@ static float dot(const float * a, const float * b, int32_t n) {
     return ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
 }
 
-float vattn_index_query(const struct vattn_code_book * book, int32_t d, const float * q, int8_t * weight,
-                        struct vattn_query_code * out) {
-    float t[VATTN_MAX_DIM], sigma2 = 0.0F;
+float vattn_index_query(const struct vattn_kernels * kern, const struct vattn_code_book * book, int32_t d,
+                        const float * q, int8_t * weight, struct vattn_query_code * out) {
+    float t[VATTN_MAX_DIM], projected[VATTN_MAX_DIM], sigma2 = 0.0F;
+    struct vattn_rows rows = {book->inverse, (size_t)d * sizeof *q, NULL, d};
+    kern->score_f32(&rows, q, 1, d, projected, d);
     struct vattn_code_layout l = book->layout;
     for (int32_t a = 0; a < d; a++) {
-        float w = dot(book->inverse + (size_t)a * (size_t)d, q, d);
+        float w = projected[a];
         sigma2 += w * w * book->error_var[a];
         t[a] = a < vattn_layout_coords(l) ? w * book->step[a] : 0.0F;
     }

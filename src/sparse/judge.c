@@ -124,7 +124,7 @@ void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t
     bool small = c->plan->delta_head < VATTN_DELTA_SATTERTHWAITE;
     for (int32_t i = 0; i < n; i++) {
         struct vattn_evidence * e = &s->heads[head + i].evidence;
-        e->trace2 = vattn_sketch_trace2(bucket + (size_t)i * VATTN_BUCKETS * (size_t)v_dim, v_dim, e->yy,
+        e->trace2 = vattn_sketch_trace2(c->plan->kern, bucket + (size_t)i * VATTN_BUCKETS * (size_t)v_dim, v_dim, e->yy,
                                         small ? &e->top : NULL);
     }
 }

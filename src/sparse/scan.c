@@ -17,8 +17,8 @@ void vattn_sparse_prepare(struct vattn_call * c, int32_t g) {
     int32_t d = c->plan->opt.head_dim;
     for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
         struct vattn_head * head = &s->heads[h];
-        float sigma2 = vattn_index_query(book, d, c->q + (size_t)h * (size_t)d, s->query_weights + (size_t)h * (size_t)d,
-                                         &head->code);
+        float sigma2 = vattn_index_query(c->plan->kern, book, d, c->q + (size_t)h * (size_t)d,
+                                         s->query_weights + (size_t)h * (size_t)d, &head->code);
         head->sigma = sqrtf(sigma2);
         if (sigma2 > ALIEN_LEAST && sigma2 > ALIEN_FACTOR * book->sigma2_usual) {
             s->groups[g].state = VATTN_GROUP_EXACT;

@@ -3,37 +3,17 @@
 
 #include <math.h>
 
-#include "kernels/kernels.h"
-
 #define B VATTN_BUCKETS
 
-static double dot(const float * a, const float * b, int32_t n) {
-    float s[16] = {0};
-    int32_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        for (int32_t k = 0; k < 16; k++) {
-            s[k] += a[i + k] * b[i + k];
-        }
-    }
-    double sum = 0.0;
-    for (int32_t k = 0; k < 16; k++) {
-        sum += (double)s[k];
-    }
-    for (; i < n; i++) {
-        sum += (double)(a[i] * b[i]);
-    }
-    return sum;
-}
-
 /* Largest eigenvalue of a symmetric positive [B][B] matrix by power iteration from the longest column. */
-static double power_iteration(double gram[B][B]) {
+static double power_iteration(float gram[B][B]) {
     double x[B], y[B], lambda = 0.0;
     int longest = 0;
     for (int i = 1; i < B; i++) {
         longest = gram[i][i] > gram[longest][longest] ? i : longest;
     }
     for (int i = 0; i < B; i++) {
-        x[i] = gram[i][longest];
+        x[i] = (double)gram[i][longest];
     }
     for (int step = 0; step < 30; step++) {
         double norm = 0.0;
@@ -48,7 +28,7 @@ static double power_iteration(double gram[B][B]) {
         for (int i = 0; i < B; i++) {
             y[i] = 0.0;
             for (int j = 0; j < B; j++) {
-                y[i] += gram[i][j] * x[j] * norm;
+                y[i] += (double)gram[i][j] * x[j] * norm;
             }
             lambda += y[i] * x[i] * norm;
         }
@@ -59,13 +39,18 @@ static double power_iteration(double gram[B][B]) {
     return lambda;
 }
 
-double vattn_sketch_trace2(const float * bucket, int32_t dim, double yy, double * top) {
-    double gram[B][B], off = 0.0;
+double vattn_sketch_trace2(const struct vattn_kernels * kern, const float * bucket, int32_t dim, double yy,
+                           double * top) {
+    float gram[B][B];
+    double off = 0.0;
+    struct vattn_rows rows = {bucket, (size_t)dim * sizeof *bucket, NULL, B};
+    kern->score_f32(&rows, bucket, B, dim, gram[0], B);
     for (int i = 0; i < B; i++) {
-        for (int j = 0; j <= i; j++) {
-            gram[i][j] = gram[j][i] = dot(bucket + i * dim, bucket + j * dim, dim);
-            off += i == j ? 0.0 : 2.0 * gram[i][j] * gram[i][j];
+        float sum = 0.0F;
+        for (int j = 0; j < B; j++) {
+            sum += i == j ? 0.0F : gram[i][j] * gram[i][j];
         }
+        off += (double)sum;
     }
     if (top != NULL) {
         *top = power_iteration(gram);

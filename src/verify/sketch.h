@@ -11,8 +11,11 @@
 
 #include <stdint.h>
 
+#include "kernels/kernels.h"
+
 /* bucket: [32][dim]; yy = sum |x_i|^4.  top: if not NULL, lambda_max of the sketch's Gram matrix. */
-double vattn_sketch_trace2(const float * bucket, int32_t dim, double yy, double * top);
+double vattn_sketch_trace2(const struct vattn_kernels * kern, const float * bucket, int32_t dim, double yy,
+                           double * top);
 
 /* Random sign of a row: the top bit of a mixed 64-bit word, independent of the sampling stream. */
 static inline float vattn_sketch_sign(uint64_t key, int32_t row) {
