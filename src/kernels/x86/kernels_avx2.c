@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "kernels/generic/generic.h"
+
 #include "kernels/x86/x86.h"
 
 #if defined(__x86_64__)
 
-/* Entries without a better version point to the portable one. */
 const struct vattn_kernels vattn_kernels_avx2 = {
     .name = "avx2",
     .score_f16 = vattn_score_f16_avx2,

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-#include "kernels/generic/generic.h"
+
+#include "kernels/x86/x86.h"
 
 #if defined(__x86_64__)
 
-/* Entries without a better version point to the portable one. */
 const struct vattn_kernels vattn_kernels_avx512 = {
     .name = "avx512",
-    .score_f16 = vattn_score_f16_generic,
-    .score_f32 = vattn_score_f32_generic,
-    .accumulate_f16 = vattn_accumulate_f16_generic,
-    .accumulate_f32 = vattn_accumulate_f32_generic,
-    .deviation_f16 = vattn_deviation_f16_generic,
-    .deviation_f32 = vattn_deviation_f32_generic,
-    .max = vattn_max_generic,
-    .exp2_sum = vattn_exp2_sum_generic,
-    .design = vattn_design_generic,
-    .scan = vattn_scan_generic,
-    .select = vattn_select_generic,
+    .score_f16 = vattn_score_f16_avx512,
+    .score_f32 = vattn_score_f32_avx512,
+    .accumulate_f16 = vattn_accumulate_f16_avx512,
+    .accumulate_f32 = vattn_accumulate_f32_avx512,
+    .deviation_f16 = vattn_deviation_f16_avx512,
+    .deviation_f32 = vattn_deviation_f32_avx512,
+    .max = vattn_max_avx512,
+    .exp2_sum = vattn_exp2_sum_avx512,
+    .design = vattn_design_avx512,
+    .scan = vattn_scan_avx512,
+    .select = vattn_select_avx512,
 };
 
 #else

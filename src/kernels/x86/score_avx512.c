@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Scores: register tiles of 4 rows x 4 heads, sixteen sums that one transposing reduction turns into one vector.
+ */
+#include "kernels/x86/x86.h"
+
+#if defined(__x86_64__)
+
+#include "kernels/x86/rows_avx512.h"
+
+enum { TILE_ROWS = 4, BLOCK_ROWS = 8 };
+
+/* Lane 4g + j is the sum of a[4g + j]. */
+VATTN_AVX512 VATTN_ALWAYS_INLINE __m512 reduce16(const __m512 a[16]) {
+    __m512 pair[8], four[4];
+    for (int32_t i = 0; i < 8; i++) { /* in every 128-bit lane: a0+a2 of two vectors, a1+a3 of two vectors */
+        pair[i] = _mm512_add_ps(_mm512_unpacklo_ps(a[2 * i], a[2 * i + 1]), _mm512_unpackhi_ps(a[2 * i], a[2 * i + 1]));
+    }
+    for (int32_t i = 0; i < 4; i++) { /* in every 128-bit lane: that lane's sums of four vectors */
+        const __m512d x = _mm512_castps_pd(pair[2 * i]), y = _mm512_castps_pd(pair[2 * i + 1]);
+        four[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
+    }
+    const __m512 low = _mm512_add_ps(_mm512_shuffle_f32x4(four[0], four[1], 0x88),
+                                     _mm512_shuffle_f32x4(four[0], four[1], 0xdd));
+    const __m512 high = _mm512_add_ps(_mm512_shuffle_f32x4(four[2], four[3], 0x88),
+                                      _mm512_shuffle_f32x4(four[2], four[3], 0xdd));
+    return _mm512_add_ps(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
+}
+
+VATTN_AVX512 VATTN_ALWAYS_INLINE void score_step(const char * const * row, bool is_f16, const float * q, int32_t dim,
+                                                 int32_t d, __mmask16 mask, bool masked, const int32_t n_rows,
+                                                 const int32_t n_heads, __m512 sum[16]) {
+    __m512 x[TILE_ROWS];
+    for (int32_t j = 0; j < n_rows; j++) {
+        x[j] = masked ? load16(row[j], d, is_f16, mask) : load16_all(row[j], d, is_f16);
+    }
+    for (int32_t g = 0; g < n_heads; g++) {
+        const char * q_row = (const char *)(q + (ptrdiff_t)g * dim);
+        const __m512 y = masked ? load16(q_row, d, false, mask) : load16_all(q_row, d, false);
+        for (int32_t j = 0; j < n_rows; j++) {
+            sum[4 * g + j] = _mm512_fmadd_ps(x[j], y, sum[4 * g + j]);
+        }
+    }
+}
+
+VATTN_AVX512 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, bool is_f16, const float * q,
+                                                 const int32_t dim, const int32_t n_rows, const int32_t n_heads,
+                                                 float * out, ptrdiff_t ld) {
+    __m512 sum[16];
+    for (int32_t i = 0; i < 16; i++) {
+        sum[i] = _mm512_setzero_ps();
+    }
+    int32_t d = 0;
+    VATTN_UNROLL(4)
+    for (; d + 16 <= dim; d += 16) {
+        score_step(row, is_f16, q, dim, d, 0, false, n_rows, n_heads, sum);
+    }
+    if (d < dim) {
+        score_step(row, is_f16, q, dim, d, first_lanes(dim - d), true, n_rows, n_heads, sum);
+    }
+    const __m512 all = reduce16(sum);
+    const __mmask8 rows_mask = (__mmask8)first_lanes(n_rows);
+    _mm_mask_storeu_ps(out, rows_mask, _mm512_castps512_ps128(all));
+    if (n_heads > 1) {
+        _mm_mask_storeu_ps(out + ld, rows_mask, _mm512_extractf32x4_ps(all, 1));
+    }
+    if (n_heads > 2) {
+        _mm_mask_storeu_ps(out + 2 * ld, rows_mask, _mm512_extractf32x4_ps(all, 2));
+    }
+    if (n_heads > 3) {
+        _mm_mask_storeu_ps(out + 3 * ld, rows_mask, _mm512_extractf32x4_ps(all, 3));
+    }
+}
+
+VATTN_AVX512 VATTN_ALWAYS_INLINE void score_heads(const char * const * row, bool is_f16, const float * q,
+                                                  const int32_t dim, int32_t n_rows, const int32_t n_heads,
+                                                  float * out, ptrdiff_t ld) {
+    int32_t j = 0;
+    for (; j + TILE_ROWS <= n_rows; j += TILE_ROWS) {
+        score_tile(row + j, is_f16, q, dim, TILE_ROWS, n_heads, out + j, ld);
+    }
+    for (; j < n_rows; j++) {
+        score_tile(row + j, is_f16, q, dim, 1, n_heads, out + j, ld);
+    }
+}
+
+VATTN_AVX512 VATTN_ALWAYS_INLINE void score(const struct vattn_rows * rows, bool is_f16, const float * q,
+                                            int32_t n_heads, const int32_t dim, float * out, ptrdiff_t ld) {
+    const size_t row_bytes = (size_t)dim * (is_f16 ? 2 : 4);
+    for (int32_t j = 0; j < rows->n; j += BLOCK_ROWS) {
+        const int32_t n_rows = rows->n - j < BLOCK_ROWS ? rows->n - j : BLOCK_ROWS;
+        const char * row[BLOCK_ROWS];
+        prefetch_rows(rows, j + AVX512_AHEAD, j + n_rows + AVX512_AHEAD, row_bytes);
+        for (int32_t i = 0; i < n_rows; i++) {
+            row[i] = row_at(rows, j + i);
+        }
+        for (int32_t g = 0, n; g < n_heads; g += n) {
+            n = group_size(n_heads - g);
+            const float * q_group = q + (ptrdiff_t)g * dim;
+            float * out_group = out + g * ld + j;
+            switch (n) {
+            case 4:
+                score_heads(row, is_f16, q_group, dim, n_rows, 4, out_group, ld);
+                break;
+            case 3:
+                score_heads(row, is_f16, q_group, dim, n_rows, 3, out_group, ld);
+                break;
+            case 2:
+                score_heads(row, is_f16, q_group, dim, n_rows, 2, out_group, ld);
+                break;
+            default:
+                score_heads(row, is_f16, q_group, dim, n_rows, 1, out_group, ld);
+            }
+        }
+    }
+}
+
+VATTN_AVX512 void vattn_score_f16_avx512(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,
+                                         float * out, ptrdiff_t ld) {
+    if (dim == 128) {
+        score(rows, true, q, n_heads, 128, out, ld);
+    } else if (dim == 64) {
+        score(rows, true, q, n_heads, 64, out, ld);
+    } else {
+        score(rows, true, q, n_heads, dim, out, ld);
+    }
+}
+
+VATTN_AVX512 void vattn_score_f32_avx512(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,
+                                         float * out, ptrdiff_t ld) {
+    score(rows, false, q, n_heads, dim, out, ld);
+}
+
+#else
+typedef int vattn_empty_translation_unit;
+#endif
