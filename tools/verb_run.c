@@ -42,6 +42,16 @@ static void set_capture_directory(const char * directory) {
     set("VATTN_CAPTURE", absolute);
 }
 
+/* Note in the captures what the program was given, by the flags that llama.cpp's programs share. */
+static void set_origin(char ** program) {
+    for (int i = 1; program[i] != NULL && program[i + 1] != NULL; i++) {
+        if (strcmp(program[i], "-m") == 0 || strcmp(program[i], "--model") == 0)
+            set_default("VATTN_CAPTURE_MODEL", basename(program[i + 1]));
+        if (strcmp(program[i], "-f") == 0 || strcmp(program[i], "--file") == 0)
+            set_default("VATTN_CAPTURE_TEXT", basename(program[i + 1]));
+    }
+}
+
 static void set_plugin(void) {
     char path[PATH_MAX];
     const char * before = getenv("GGML_BACKEND_PATH");
@@ -161,6 +171,7 @@ static int run(const struct argp * argp, struct run_request * request, int argc,
     set_plugin();
     if (request->capture) {
         set_capture_directory(request->directory);
+        set_origin(program);
         set_default("VATTN_METHOD", "exact");
     }
     set_default("VATTN_STATS", "-");

@@ -26,6 +26,10 @@ for line in "CAPTURE=$dir/caps" CAPTURE_STEPS=8 CAPTURE_SKIP=2 METHOD=exact; do 
 expect 0 "$vattn" capture -o caps --steps 8 --method sparse -- env
 says '^VATTN_METHOD=sparse$'
 
+expect 0 "$vattn" capture -o caps --steps 8 -- sh -c env sh -m models/a.gguf -f b.txt
+says '^VATTN_CAPTURE_MODEL=a.gguf$'
+says '^VATTN_CAPTURE_TEXT=b.txt$'
+
 refuse no-such-program "$vattn" run -- no-such-program
 refuse program "$vattn" run
 refuse program "$vattn" run --
