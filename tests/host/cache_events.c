@@ -124,11 +124,11 @@ static void one_sequence(struct llama_model * model, int32_t n_threads) {
     if (llama_state_seq_set_data(ctx, state, n_bytes, 0) == 0) {
         die("state not restored");
     }
-    decode(ctx, 1380, 1, 1380, 0); /* the layers before the one that notices are behind by one step */
+    decode(ctx, 1372, 1, 1372, 0); /* the layers before the one that notices are behind by one step */
     printf("state restored: %.0f rows stale in the first step, %.0f resets\n", stat_of("stale_rows"),
            stat_of("stale_resets"));
     stats_reset();
-    decode(ctx, 1381, 3, 1381, 0);
+    decode(ctx, 1373, 3, 1373, 0);
     expect_fresh("state restored, 3 more steps");
 
     llama_memory_clear(memory, true);
