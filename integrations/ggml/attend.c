@@ -56,11 +56,18 @@ static void run_phases(struct plug_team * team, void * data) {
     }
 }
 
+/* Waking the pool costs some microseconds: below about twice that, one thread is faster. */
+static int32_t threads_for(const struct plug_context * context, const struct row * row) {
+    const struct vattn_options * options = vattn_plan_options(row->plan);
+    const int64_t n_products = row->visible->n_visible * options->n_heads * (options->head_dim + options->v_dim);
+    return n_products < (1 << 17) ? 1 : context->n_threads;
+}
+
 static enum vattn_status run_call(struct plug_context * context, const struct row * row) {
     struct call_job job = {context, row, NULL, VATTN_STATUS_OK};
     job.status = vattn_call_begin(row->plan, &row->input, context->work, context->work_bytes, &job.call);
     if (job.status >= 0) {
-        plug_team_run(context->n_threads, run_phases, &job);
+        plug_team_run(threads_for(context, row), run_phases, &job);
         job.status = vattn_call_end(job.call);
     }
     return job.status;
@@ -125,6 +132,8 @@ static void bring_index(struct row * row, struct plug_context * context) {
                                           context->n_threads, &context->n_alarms);
     if (row->input.index != NULL) {
         row->input.state = row->layer->streams[row->stream].state;
+    } else {
+        plug_stats_without_index();
     }
 }
 
@@ -182,6 +191,10 @@ bool plug_attend_prepare(struct plug_context * context, const struct ggml_tensor
     if (layer != NULL) {
         plug_layer_check_foreign(layer, node, context);
     }
+    return true;
+}
+
+bool plug_attend_read_mask(struct plug_context * context, const struct ggml_tensor * node) {
     return plug_mask_read(&context->masks, node, context->epoch) != NULL;
 }
 

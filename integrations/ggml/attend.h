@@ -25,8 +25,11 @@ struct plug_context {
     int32_t n_certs;
 };
 
-/* Make the layer known and read the mask.  False: this node, at this moment, is not for us. */
+/* Make the layer known.  False: this node, at this moment, is not for us. */
 bool plug_attend_prepare(struct plug_context * context, const struct ggml_tensor * node);
+
+/* Read the mask of a prepared node that we want to compute.  False: it holds more than 0 and -inf. */
+bool plug_attend_read_mask(struct plug_context * context, const struct ggml_tensor * node);
 
 /* Compute a prepared node.  False: nothing was written. */
 bool plug_attend(struct plug_context * context, const struct ggml_tensor * node);

@@ -45,7 +45,7 @@ static bool is_prompt(const struct plug_context * context, const struct ggml_ten
 /* Everything that can make us hand over is found out before anything is written. */
 static bool is_ours(struct plug_context * context, const struct ggml_tensor * node) {
     if (node->op == plug_host.op_flash_attn) {
-        return plug_attend_prepare(context, node) && !is_prompt(context, node);
+        return plug_attend_prepare(context, node) && !is_prompt(context, node) && plug_attend_read_mask(context, node);
     }
     return node->op != plug_host.op_set_rows || !is_prompt(context, node);
 }

@@ -224,7 +224,6 @@ const struct vattn_index * plug_stream_update(struct plug_layer * layer, int64_t
         calibrate(layer, stream, kv, n_visible, n_threads);
     }
     if (!vattn_index_calibrated(stream->index)) {
-        plug_stats_uncalibrated();
         return NULL;
     }
     encode_pending(layer, stream, kv, n_threads);

@@ -16,7 +16,7 @@ static struct stats {
     double bytes, bytes_of_all_rows;
     int64_t heads[3]; /* by vattn_answer */
     int64_t attention_ns, calibration_ns;
-    int64_t calibrations, uncalibrated_calls, stale_resets, prompt_tokens, handed_over, validated_rows, stale_rows;
+    int64_t calibrations, calls_without_index, stale_resets, prompt_tokens, handed_over, validated_rows, stale_rows;
 } stats;
 
 /* These survive a reset: they describe what exists, not what was done since. */
@@ -85,8 +85,8 @@ void plug_stats_calibration_ns(int64_t ns) {
     add(&stats.calibrations, 1);
 }
 
-void plug_stats_uncalibrated(void) {
-    add(&stats.uncalibrated_calls, 1);
+void plug_stats_without_index(void) {
+    add(&stats.calls_without_index, 1);
 }
 
 void plug_stats_stale(void) {
@@ -206,8 +206,8 @@ static void put_json(struct text * text) {
         ms_per_token(stats.attention_ns - stats.calibration_ns));
     put(text, "\"index_bytes\": %lld, \"calibrations\": %lld, \"calibration_ms\": %.5g, ", (long long)index_bytes_peak,
         (long long)stats.calibrations, (double)stats.calibration_ns * 1e-6);
-    put(text, "\"uncalibrated_calls\": %lld, \"stale_resets\": %lld, \"prompt_tokens\": %lld, \"handed_over\": %lld, ",
-        (long long)stats.uncalibrated_calls, (long long)stats.stale_resets, (long long)stats.prompt_tokens,
+    put(text, "\"calls_without_index\": %lld, \"stale_resets\": %lld, \"prompt_tokens\": %lld, \"handed_over\": %lld, ",
+        (long long)stats.calls_without_index, (long long)stats.stale_resets, (long long)stats.prompt_tokens,
         (long long)stats.handed_over);
     if (plug_options.validate) {
         put(text, "\"validated_rows\": %lld, \"stale_rows\": %lld, ", (long long)stats.validated_rows,
@@ -247,10 +247,10 @@ static void report_paragraph(FILE * file) {
             share * (double)stats.heads[VATTN_ANSWER_CERTIFIED], share * (double)stats.heads[VATTN_ANSWER_EXACT],
             (long long)stats.heads[VATTN_ANSWER_UNCERTIFIED]);
     fprintf(file,
-            "vattn: index %.1f MB, %lld calibrations in %.0f ms, %lld calls before calibration; %lld prompt tokens "
+            "vattn: index %.1f MB, %lld calibrations in %.0f ms, %lld calls without an index; %lld prompt tokens "
             "left to the CPU backend.\n",
             (double)index_bytes_peak * 1e-6, (long long)stats.calibrations, (double)stats.calibration_ns * 1e-6,
-            (long long)stats.uncalibrated_calls, (long long)stats.prompt_tokens);
+            (long long)stats.calls_without_index, (long long)stats.prompt_tokens);
     for (size_t i = 0; i < n_reasons; i++) {
         if (declined[i].count > 0) {
             fprintf(file, "vattn: left to the host: %lld attention nodes (%s).\n", (long long)declined[i].count,

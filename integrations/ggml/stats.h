@@ -13,8 +13,8 @@ void plug_stats_call(const struct vattn_options * options, const struct vattn_ce
 void plug_stats_tokens(int64_t n_tokens);
 void plug_stats_attention_ns(int64_t ns);
 void plug_stats_calibration_ns(int64_t ns);
-void plug_stats_uncalibrated(void); /* a sparse call that had to be exact because its index has no code yet */
-void plug_stats_stale(void);        /* rows had changed behind our back */
+void plug_stats_without_index(void); /* a sparse call that was exact because there is no index (yet) */
+void plug_stats_stale(void);         /* rows had changed behind our back */
 void plug_stats_prompt_tokens(int64_t n_tokens);
 void plug_stats_handed_over(void); /* a node of decoding that turned out not to be for us: an odd mask, a NaN */
 void plug_stats_validated(int64_t n_rows, int64_t n_stale);
