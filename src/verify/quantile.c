@@ -81,27 +81,30 @@ void vattn_quantile_init(struct vattn_quantile * table, double delta) {
     }
 }
 
-/* Position of x among n rising nodes, interpolating in 1/x: cell index and weight of its right end. */
-static int locate(const double * nodes, int n, double x, double * weight) {
+/* Index of the cell of rising nodes that holds x, the last one for what lies beyond. */
+static int cell(const double * nodes, int n, double x) {
     int i = 0;
     while (i < n - 2 && x > nodes[i + 1]) {
         i++;
     }
-    double a = 1.0 / nodes[i], b = 1.0 / nodes[i + 1], w = (a - 1.0 / x) / (a - b);
-    *weight = w < 0.0 ? 0.0 : w > 1.0 ? 1.0 : w;
     return i;
+}
+
+static double clamp01(double w) {
+    return w < 0.0 ? 0.0 : w > 1.0 ? 1.0 : w;
 }
 
 double vattn_quantile_f(const struct vattn_quantile * table, double nu, double n2) {
     if (!(n2 >= nodes_n2[0])) {
         return INFINITY;
     }
-    double u, v;
-    int i = locate(nodes_nu, VATTN_QUANTILE_NU, nu < 1.0 ? 1.0 : nu, &u);
-    int j = locate(nodes_n2, VATTN_QUANTILE_N2, n2, &v);
+    nu = nu < 1.0 ? 1.0 : nu;
+    int i = cell(nodes_nu, VATTN_QUANTILE_NU, nu), j = cell(nodes_n2, VATTN_QUANTILE_N2, n2);
+    double u = clamp01(log(nu / nodes_nu[i]) / log(nodes_nu[i + 1] / nodes_nu[i]));
+    double a = 1.0 / sqrt(nodes_n2[j]), b = 1.0 / sqrt(nodes_n2[j + 1]), v = clamp01((a - 1.0 / sqrt(n2)) / (a - b));
     double lower = (1.0 - v) * table->log_c[i][j] + v * table->log_c[i][j + 1];
     double upper = (1.0 - v) * table->log_c[i + 1][j] + v * table->log_c[i + 1][j + 1];
-    return 1.005 * exp((1.0 - u) * lower + u * upper);
+    return 1.003 * exp((1.0 - u) * lower + u * upper);
 }
 
 double vattn_normal_two_sided(double delta) {

@@ -2,7 +2,7 @@
  *
  * c(nu, n2) = the (1 - delta) quantile of Fisher's F with nu and n2 degrees of freedom: what the squared error of the
  * output, in units of its estimated variance, stays below with probability 1 - delta (docs/statistics.md).
- * Tabulated once per plan; looked up by bilinear interpolation of log c in (1/nu, 1/n2), rounded up by 0.5 %.
+ * Tabulated once per plan; looked up by bilinear interpolation of log c in (log nu, n2^-1/2), rounded up by 0.3 %.
  */
 #ifndef VATTN_QUANTILE_H
 #define VATTN_QUANTILE_H
