@@ -20,10 +20,10 @@
 
 enum { COLD_BYTES = 192 << 20, MAX_REPS = 1001, TILE = 128, MAX_HEADS = 8, MAX_N = 1 << 20 };
 
-static char * cold;      /* rows or codes */
-static float * scores;   /* MAX_HEADS x MAX_N */
-static int32_t * picked, * prob, * drawn;
-static float * query, * acc, * center, * bucket;
+static char * cold;    /* rows or codes */
+static float * scores; /* MAX_HEADS x MAX_N */
+static int32_t *picked, *prob, *drawn;
+static float *query, *acc, *center, *bucket;
 static int32_t reps = 9;
 static const char * only_kernel = "all";
 static const char * only_place = "all";
@@ -76,9 +76,9 @@ static void stream(const char * from, size_t bytes) {
 struct job {
     const struct vattn_kernels * kernels;
     const char * kernel;
-    int32_t n, n_heads, dim;   /* rows or tokens in all, per call TILE (dense) or n (sparse) */
+    int32_t n, n_heads, dim; /* rows or tokens in all, per call TILE (dense) or n (sparse) */
     size_t stride;
-    bool gather, warm;
+    bool gather, warm, in_turn; /* in_turn: 8 heads side by side, a tile of each after the other */
     struct vattn_code_layout layout;
 };
 
@@ -96,7 +96,8 @@ static void run(const struct job * job) {
         const int32_t step = 256; /* blocks per call: scores stay in L2 */
         const size_t block = 16 * vattn_layout_token_bytes(job->layout);
         for (int32_t b = 0; b < job->n / 16; b += step) {
-            k->scan((uint8_t *)cold + (job->warm ? 0 : block * (size_t)b), step, job->layout, q, job->n_heads, scores, 16 * step);
+            k->scan((uint8_t *)cold + (job->warm ? 0 : block * (size_t)b), step, job->layout, q, job->n_heads, scores,
+                    16 * step);
         }
         return;
     }
@@ -105,7 +106,8 @@ static void run(const struct job * job) {
         const struct vattn_random_key key = {{1, 2}, {3, 4}, 5};
         const int32_t step = 256;
         for (int32_t b = 0; b < job->n / 16; b += step) {
-            sink = (uint64_t)k->select(scores, 16 * step, threshold, job->n_heads, 16 * (int64_t)b, step, NULL, NULL, NULL, 2000, &key, picked, prob, drawn);
+            sink = (uint64_t)k->select(scores, 16 * step, threshold, job->n_heads, 16 * (int64_t)b, step, NULL, NULL,
+                                       NULL, 2000, &key, picked, prob, drawn);
         }
         return;
     }
@@ -126,6 +128,9 @@ static void run(const struct job * job) {
         struct vattn_rows rows = {cold, job->stride, job->gather ? picked + j : NULL, step};
         if (!job->gather && !job->warm) {
             rows.base = cold + job->stride * (size_t)j;
+        }
+        if (job->in_turn) { /* n counts the rows of all heads */
+            rows.base = cold + job->stride * (size_t)(j / (8 * TILE) * TILE) + (size_t)(j / TILE % 8 * 2 * job->dim);
         }
         if (score) {
             k->score_f16(&rows, query, job->n_heads, job->dim, scores, step);
@@ -165,7 +170,8 @@ static void report(const struct job * job, const char * shape, double bytes_per_
         printf("  GB/s %6.2f", 1e-9 * bytes / time[0]);
     }
     if (bytes > 0 && !job->warm) {
-        printf("  x streaming %5.2f median %5.2f", time[0] / (bytes * floor[0]), time[reps / 2] / (bytes * floor[reps / 2]));
+        printf("  x streaming %5.2f median %5.2f", time[0] / (bytes * floor[0]),
+               time[reps / 2] / (bytes * floor[reps / 2]));
     }
     printf("\n");
 }
@@ -177,11 +183,14 @@ static void bench(const struct vattn_kernels * kernels) {
         const char * const names[] = {"score", "accumulate", "deviation"};
         for (int32_t op = 0; op < 3; op++) {
             for (int32_t h = 0; h < 5; h++) {
-                for (int32_t mode = 0; mode < 4; mode++) {
-                    /* warm tile; contiguous rows; rows of 8 heads side by side; a gather of 3 % of them */
+                for (int32_t mode = 0; mode < 5; mode++) {
+                    /* warm tile; contiguous rows; rows of 8 heads side by side; a gather of 3 %; all 8 heads */
                     const size_t stride = (size_t)d * 2 * (mode >= 2 ? 8 : 1);
                     const int32_t n_all = (int32_t)((COLD_BYTES / 2) / stride) / TILE * TILE;
-                    struct job job = {kernels, names[op], mode == 0 ? GATHER * 4 : n_all, heads[h], d, stride, mode == 3, mode == 0, {0, 0, 0}};
+                    struct job job = {
+                        kernels,   names[op], mode == 0 ? GATHER * 4 : n_all, heads[h], d, stride, mode == 3, mode == 0,
+                        mode == 4, {0, 0, 0}};
+                    job.n = mode == 4 ? n_all * 8 : job.n;
                     if (mode == 3) {
                         int32_t n = 0;
                         for (int32_t j = 0; j < n_all; j++) {
@@ -193,7 +202,11 @@ static void bench(const struct vattn_kernels * kernels) {
                     } else if (op == 2 && mode != 0) {
                         continue;
                     }
-                    snprintf(text, sizeof text, "dim %d heads %d %s", d, heads[h], mode == 3 ? "gather" : mode == 2 ? "strided" : "contiguous");
+                    snprintf(text, sizeof text, "dim %d heads %d %s", d, heads[h],
+                             mode == 4   ? "in turn"
+                             : mode == 3 ? "gather"
+                             : mode == 2 ? "strided"
+                                         : "contiguous");
                     report(&job, text, 2.0 * d);
                 }
             }
@@ -203,8 +216,9 @@ static void bench(const struct vattn_kernels * kernels) {
     for (int32_t l = 0; l < 5; l++) {
         for (int32_t h = 0; h < 5; h++) {
             for (int32_t warm = 0; warm < 2; warm++) {
-                const struct job job = {kernels, "scan", 1 << 20, heads[h], 0, 0, false, warm, layouts[l]};
-                snprintf(text, sizeof text, "heads %d layout %d %d %d", heads[h], layouts[l].n8, layouts[l].n4, layouts[l].n2);
+                const struct job job = {kernels, "scan", 1 << 20, heads[h], 0, 0, false, warm, false, layouts[l]};
+                snprintf(text, sizeof text, "heads %d layout %d %d %d", heads[h], layouts[l].n8, layouts[l].n4,
+                         layouts[l].n2);
                 report(&job, text, (double)vattn_layout_token_bytes(layouts[l]));
             }
         }
@@ -214,12 +228,12 @@ static void bench(const struct vattn_kernels * kernels) {
             scores[j] = -7 * fabsf(scores[j]) - 4;
             scores[j] = -4 - (float)(draw() % 1000) / 60;
         }
-        const struct job job = {kernels, "select", 1 << 20, heads[h], 0, 0, false, true, {0, 0, 0}};
+        const struct job job = {kernels, "select", 1 << 20, heads[h], 0, 0, false, true, false, {0, 0, 0}};
         snprintf(text, sizeof text, "heads %d", heads[h]);
         report(&job, text, 0);
     }
-    const struct job exp2_sum = {kernels, "exp2_sum", 1 << 20, 0, 0, 0, false, true, {0, 0, 0}};
-    const struct job max = {kernels, "max", 1 << 20, 0, 0, 0, false, true, {0, 0, 0}};
+    const struct job exp2_sum = {kernels, "exp2_sum", 1 << 20, 0, 0, 0, false, true, false, {0, 0, 0}};
+    const struct job max = {kernels, "max", 1 << 20, 0, 0, 0, false, true, false, {0, 0, 0}};
     report(&exp2_sum, "1024 values", 0);
     report(&max, "1024 values", 0);
 }

@@ -35,10 +35,10 @@ struct vattn_cpu_features vattn_cpu_features_detect(void) {
     if ((xcr0 & 0x6) != 0x6 || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) { /* xmm, ymm */
         return features;
     }
-    features.avx2 = all(ebx, BIT(3) | BIT(5) | BIT(8)); /* BMI1, AVX2, BMI2 */
-    features.avx512 = features.avx2 && (xcr0 & 0xe6) == 0xe6                     /* k, zmm low, zmm high */
-                      && all(ebx, BIT(16) | BIT(17) | BIT(30) | BIT(31))         /* F, DQ, BW, VL */
-                      && all(ecx, BIT(11));                                      /* VNNI */
+    features.avx2 = all(ebx, BIT(3) | BIT(5) | BIT(8));                  /* BMI1, AVX2, BMI2 */
+    features.avx512 = features.avx2 && (xcr0 & 0xe6) == 0xe6             /* k, zmm low, zmm high */
+                      && all(ebx, BIT(16) | BIT(17) | BIT(30) | BIT(31)) /* F, DQ, BW, VL */
+                      && all(ecx, BIT(11));                              /* VNNI */
     /* Cascade Lake is the only VNNI machine that drops its clock far for 512-bit multiplies.  The kernels are bound by
      * loads and multiplies, so even there the wider registers are not worse; it is excluded because nobody has measured
      * it here (libdeflate draws the same line). */

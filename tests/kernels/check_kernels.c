@@ -121,10 +121,10 @@ struct shape {
 
 static const int32_t row_counts[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 13, 15, 16, 17, 31, 33, 64, 100};
 static const int32_t head_counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 33};
-static const int32_t dims[] = {1, 2, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 40, 48, 63, 64, 65, 72, 80, 96, 100, 112,
-                               120, 128, 129, 160, 192, 256, 320, 512, 575, 576};
+static const int32_t dims[] = {1,  2,  7,  8,  9,   15,  16,  17,  24,  31,  32,  33,  40,  48,  63,  64,
+                               65, 72, 80, 96, 100, 112, 120, 128, 129, 160, 192, 256, 320, 512, 575, 576};
 
-#define COUNT(array) ((int32_t)(sizeof(array) / sizeof((array)[0])))
+#define COUNT(array)       ((int32_t)(sizeof(array) / sizeof((array)[0])))
 #define PICK(check, array) (array)[draw_below(check, COUNT(array))]
 
 static struct shape draw_shape(struct check * check, int32_t trial) {
@@ -217,8 +217,8 @@ static void compare(struct check * check, const char * kernel, const struct shap
     for (int32_t g = 0; g < s->n_heads; g++) {
         for (ptrdiff_t j = 0; j < (g + 1 < s->n_heads ? s->ld : s->n); j++) {
             const ptrdiff_t i = g * s->ld + j;
-            const bool fine = j < s->n ? close_enough((double)got[i], expected[i], roundings, magnitude[i], terms)
-                                       : got[i] == canary;
+            const bool fine =
+                j < s->n ? close_enough((double)got[i], expected[i], roundings, magnitude[i], terms) : got[i] == canary;
             if (!fine) {
                 snprintf(text, sizeof text, "%s, head %d row %td", s->text, g, j);
                 fail(check, kernel, text, (double)got[i], j < s->n ? expected[i] : (double)canary);
@@ -239,8 +239,8 @@ void check_score(struct check * check) {
         struct shape s = draw_shape(check, trial);
         struct row_memory m = draw_rows(check, &s);
         const size_t size = (size_t)s.ld * (size_t)s.n_heads;
-        struct guarded q = draw_floats(check, (size_t)s.n_heads * (size_t)s.dim,
-                                       trial % 2 ? KIND_NORMAL : KIND_CAUCHY, s.at_end);
+        struct guarded q =
+            draw_floats(check, (size_t)s.n_heads * (size_t)s.dim, trial % 2 ? KIND_NORMAL : KIND_CAUCHY, s.at_end);
         struct guarded out = guarded_new(matrix_size(&s) * sizeof(float), s.at_end);
         double * expected = allocate(size * sizeof(double));
         double * magnitude = allocate(size * sizeof(double));
@@ -391,8 +391,8 @@ void check_exp2_sum(struct check * check) {
             const double y = (double)before[j] - (double)m;
             const double budget = 2e-7 + log(2) * 0x1p-24 * fabs(y);
             const double error = fabs((double)value[j] - expected[j]);
-            const bool fine = j == nan_at ? isnan(value[j]) : error <= budget * expected[j] ||
-                                                                  (expected[j] < 0x1p-126 && value[j] == 0);
+            const bool fine = j == nan_at ? isnan(value[j])
+                                          : error <= budget * expected[j] || (expected[j] < 0x1p-126 && value[j] == 0);
             if (!fine) {
                 snprintf(text, sizeof text, "n %d trial %d element %d, y %.9g", n, trial, j, y);
                 fail(check, "exp2_sum", text, (double)value[j], expected[j]);
@@ -412,7 +412,8 @@ void check_exp2_sum(struct check * check) {
 
 void check_scan(struct check * check) {
     for (int32_t trial = 0; trial < n_trials(check, 1000); trial++, check->n_checks++) {
-        struct vattn_code_layout layout = {4 * draw_below(check, 6), 8 * draw_below(check, 7), 16 * draw_below(check, 6)};
+        struct vattn_code_layout layout = {4 * draw_below(check, 6), 8 * draw_below(check, 7),
+                                           16 * draw_below(check, 6)};
         if (trial % 10 == 0) { /* one class alone, up to the largest */
             const int32_t class = draw_below(check, 3);
             const int32_t many = draw(check) & 1 ? VATTN_MAX_DIM : 16 * draw_below(check, 37);
@@ -479,7 +480,7 @@ void check_design(struct check * check) {
             ((float *)score.at)[i] = chance == 0 ? INFINITY : chance == 1 ? -INFINITY : 4 - 15 * draw_uniform(check);
             ((float *)weight.at)[i] = chance == 2 ? 0 : exp2f(-20 * draw_uniform(check));
         }
-        float * v = allocate((size_t)n_heads * sizeof(float)), * q = allocate((size_t)n_heads * sizeof(float));
+        float *v = allocate((size_t)n_heads * sizeof(float)), *q = allocate((size_t)n_heads * sizeof(float));
         double * expected_v = allocate((size_t)n_heads * sizeof(double));
         double * expected_q = allocate((size_t)n_heads * sizeof(double));
         vattn_ref_design(score.at, weight.at, ld, threshold.at, n_heads, n, floor, expected_v, expected_q);
@@ -553,9 +554,9 @@ void check_select(struct check * check) {
         int32_t * expected_rows = allocate((size_t)(n + 16) * sizeof(int32_t));
         int32_t * expected_prob = allocate((size_t)(n + 16) * sizeof(int32_t));
         int32_t * expected_draw = allocate((size_t)(n + 16) * sizeof(int32_t));
-        const int32_t expected = vattn_ref_select(score.at, ld, threshold.at, n_heads, first, n_blocks, visible_arg,
-                                                  sure_arg, bonus_arg, floor, &key, expected_rows, expected_prob,
-                                                  expected_draw);
+        const int32_t expected =
+            vattn_ref_select(score.at, ld, threshold.at, n_heads, first, n_blocks, visible_arg, sure_arg, bonus_arg,
+                             floor, &key, expected_rows, expected_prob, expected_draw);
         struct guarded rows = guarded_new((size_t)(expected + 16) * sizeof(int32_t), trial & 1);
         struct guarded prob = guarded_new((size_t)(expected + 16) * sizeof(int32_t), trial & 1);
         struct guarded drawn = guarded_new((size_t)(expected + 16) * sizeof(int32_t), trial & 1);

@@ -13,8 +13,8 @@
 
 struct check {
     const struct vattn_kernels * kernels;
-    bool quiet;       /* count failures without printing: planted defects */
-    bool short_run;   /* a tenth of the shapes: emulators */
+    bool quiet;     /* count failures without printing: planted defects */
+    bool short_run; /* a tenth of the shapes: emulators */
     uint64_t rng;
     int32_t n_checks; /* comparisons of a whole call */
     int32_t n_failures;

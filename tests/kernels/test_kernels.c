@@ -93,11 +93,12 @@ static void scan_saturating(const uint8_t * codes, int32_t n_blocks, struct vatt
     }
 }
 
-static int32_t select_biased(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads,
-                             int64_t first, int32_t n_blocks, const uint16_t * visible, const uint16_t * sure,
-                             const int8_t * bonus, int32_t floor, const struct vattn_random_key * key, int32_t * rows, int32_t * prob, int32_t * draw) {
-    return good->select(score, ld, threshold, n_heads, first, n_blocks, visible, sure, bonus, floor + 1, key, rows, prob,
-                        draw);
+static int32_t select_biased(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int64_t first,
+                             int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, const int8_t * bonus,
+                             int32_t floor, const struct vattn_random_key * key, int32_t * rows, int32_t * prob,
+                             int32_t * draw) {
+    return good->select(score, ld, threshold, n_heads, first, n_blocks, visible, sure, bonus, floor + 1, key, rows,
+                        prob, draw);
 }
 
 static int32_t failures(struct vattn_kernels table) {
@@ -160,9 +161,10 @@ static void draws_have_their_probability(void ** state) {
                 score[j] = log2_p[i];
             }
             const float threshold = 0;
-            const struct vattn_random_key key = {{7, (uint32_t)i}, {3, 0}, vattn_random_stream(VATTN_RANDOM_TEST, 5, 2)};
-            const int32_t count = tables[t]->select(score, 0, &threshold, 1, 0, N_BLOCKS, NULL, NULL, NULL, 0, &key, rows,
-                                                     prob, drawn);
+            const struct vattn_random_key key = {
+                {7, (uint32_t)i}, {3, 0}, vattn_random_stream(VATTN_RANDOM_TEST, 5, 2)};
+            const int32_t count =
+                tables[t]->select(score, 0, &threshold, 1, 0, N_BLOCKS, NULL, NULL, NULL, 0, &key, rows, prob, drawn);
             const double p = prob[0] * 0x1p-24;
             const double expected_p = i == 3 ? 0.75 * 0x1p-5 : exp2((double)log2_p[i]);
             assert_true(fabs(p - expected_p) < 0x1p-23);

@@ -117,10 +117,8 @@ static void halves_round_to_nearest_even(void ** state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(philox_gives_the_known_answers),
-        cmocka_unit_test(philox_agrees_with_random123),
-        cmocka_unit_test(streams_do_not_collide),
-        cmocka_unit_test(every_half_survives_the_round_trip),
+        cmocka_unit_test(philox_gives_the_known_answers), cmocka_unit_test(philox_agrees_with_random123),
+        cmocka_unit_test(streams_do_not_collide),         cmocka_unit_test(every_half_survives_the_round_trip),
         cmocka_unit_test(halves_round_to_nearest_even),
     };
     return cmocka_run_group_tests_name("random and half", tests, NULL, NULL);

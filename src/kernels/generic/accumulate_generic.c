@@ -2,8 +2,8 @@
 #include "kernels/generic/generic.h"
 #include "kernels/generic/row_generic.h"
 
-static void accumulate(const struct vattn_rows * rows, bool is_f16, const float * weight, ptrdiff_t ld,
-                       int32_t n_heads, int32_t dim, float * acc) {
+static void accumulate(const struct vattn_rows * rows, bool is_f16, const float * weight, ptrdiff_t ld, int32_t n_heads,
+                       int32_t dim, float * acc) {
     float row[VATTN_MAX_DIM];
     for (int32_t j = 0; j < rows->n; j++) {
         vattn_row_widen(rows, j, is_f16, dim, row);

@@ -24,14 +24,12 @@ static void deviation(const struct vattn_rows * rows, bool is_f16, const float *
     }
 }
 
-void vattn_deviation_f16_generic(const struct vattn_rows * rows, const float * center, const float * root,
-                                 ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,
-                                 float * bucket) {
+void vattn_deviation_f16_generic(const struct vattn_rows * rows, const float * center, const float * root, ptrdiff_t ld,
+                                 int32_t n_heads, int32_t dim, int32_t first, float * dist2, float * bucket) {
     deviation(rows, true, center, root, ld, n_heads, dim, first, dist2, bucket);
 }
 
-void vattn_deviation_f32_generic(const struct vattn_rows * rows, const float * center, const float * root,
-                                 ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,
-                                 float * bucket) {
+void vattn_deviation_f32_generic(const struct vattn_rows * rows, const float * center, const float * root, ptrdiff_t ld,
+                                 int32_t n_heads, int32_t dim, int32_t first, float * dist2, float * bucket) {
     deviation(rows, false, center, root, ld, n_heads, dim, first, dist2, bucket);
 }

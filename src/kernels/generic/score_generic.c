@@ -29,12 +29,12 @@ static void score(const struct vattn_rows * rows, bool is_f16, const float * q, 
     }
 }
 
-void vattn_score_f16_generic(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,
-                             float * out, ptrdiff_t ld) {
+void vattn_score_f16_generic(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim, float * out,
+                             ptrdiff_t ld) {
     score(rows, true, q, n_heads, dim, out, ld);
 }
 
-void vattn_score_f32_generic(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,
-                             float * out, ptrdiff_t ld) {
+void vattn_score_f32_generic(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim, float * out,
+                             ptrdiff_t ld) {
     score(rows, false, q, n_heads, dim, out, ld);
 }

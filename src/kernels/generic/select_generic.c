@@ -15,9 +15,10 @@ static int32_t probability(float x, int32_t floor) {
     return p > VATTN_PROB_ONE ? VATTN_PROB_ONE : p;
 }
 
-int32_t vattn_select_generic(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads,
-                             int64_t first, int32_t n_blocks, const uint16_t * visible, const uint16_t * sure,
-                             const int8_t * bonus, int32_t floor, const struct vattn_random_key * key, int32_t * rows, int32_t * prob, int32_t * draw) {
+int32_t vattn_select_generic(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int64_t first,
+                             int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, const int8_t * bonus,
+                             int32_t floor, const struct vattn_random_key * key, int32_t * rows, int32_t * prob,
+                             int32_t * draw) {
     assert(first % VATTN_BLOCK == 0);
     int32_t count = 0;
     for (int32_t b = 0; b < n_blocks; b++) {

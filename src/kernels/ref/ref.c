@@ -153,8 +153,9 @@ void vattn_ref_design(const float * score, const float * weight, ptrdiff_t ld, c
 }
 
 int32_t vattn_ref_select(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int64_t first,
-                         int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, const int8_t * bonus, int32_t floor,
-                         const struct vattn_random_key * key, int32_t * rows, int32_t * prob, int32_t * draw) {
+                         int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, const int8_t * bonus,
+                         int32_t floor, const struct vattn_random_key * key, int32_t * rows, int32_t * prob,
+                         int32_t * draw) {
     int32_t count = 0;
     for (int32_t i = 0; i < VATTN_BLOCK * n_blocks; i++) {
         const int64_t token = first + i;

@@ -27,8 +27,9 @@ void vattn_ref_scan(const uint8_t * codes, int32_t n_blocks, struct vattn_code_l
 void vattn_ref_design(const float * score, const float * weight, ptrdiff_t ld, const float * threshold, int32_t n_heads,
                       int32_t n, float floor, double * v, double * q);
 int32_t vattn_ref_select(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int64_t first,
-                         int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, const int8_t * bonus, int32_t floor,
-                         const struct vattn_random_key * key, int32_t * rows, int32_t * prob, int32_t * draw);
+                         int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, const int8_t * bonus,
+                         int32_t floor, const struct vattn_random_key * key, int32_t * rows, int32_t * prob,
+                         int32_t * draw);
 
 /* Code of one coordinate of token t in a block: the packing that kernels.h describes. */
 uint32_t vattn_ref_code(const uint8_t * block, struct vattn_code_layout layout, int32_t t, int32_t coordinate);

@@ -33,7 +33,7 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void accumulate_tile(const struct block * block, 
     for (int32_t j = 0; j < n_rows; j++) {
         const char * row = block->row[j] + column;
         if (prefetch) {
-            _mm_prefetch((const char *)((uintptr_t)block->next[j] + (uintptr_t)column), _MM_HINT_T0);
+            _mm_prefetch((const char *)((uintptr_t)block->next[j] + (uintptr_t)column), _MM_HINT_T1);
         }
         if (n_vectors <= n_heads) {
             __m256 x[4];
@@ -117,13 +117,8 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void accumulate_block(const struct block * block,
 VATTN_ALWAYS_INLINE void block_set(struct block * block, const struct vattn_rows * rows, int32_t j) {
     block->n_rows = rows->n - j < BLOCK_ROWS ? rows->n - j : BLOCK_ROWS;
     for (int32_t i = 0; i < block->n_rows; i++) {
-        const int32_t ahead = j + i + BLOCK_ROWS;
         block->row[i] = row_at(rows, j + i);
-        if (rows->index == NULL) {
-            block->next[i] = (const char *)((uintptr_t)block->row[i] + BLOCK_ROWS * rows->stride);
-        } else {
-            block->next[i] = ahead < rows->n ? row_at(rows, ahead) : block->row[i];
-        }
+        block->next[i] = row_ahead(rows, j + i, BLOCK_ROWS);
     }
 }
 
@@ -131,7 +126,7 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void accumulate(const struct vattn_rows * rows, b
                                                ptrdiff_t ld, int32_t n_heads, const int32_t dim, float * acc) {
     struct block block;
     if (rows->index != NULL) { /* nobody has prefetched the first block */
-        prefetch_rows(rows, -AVX2_AHEAD, BLOCK_ROWS - AVX2_AHEAD, (size_t)dim * (is_f16 ? 2 : 4));
+        prefetch_rows(rows, 0, BLOCK_ROWS, (size_t)dim * (is_f16 ? 2 : 4));
     }
     for (int32_t j = 0; j < rows->n; j += BLOCK_ROWS) {
         block_set(&block, rows, j);

@@ -35,9 +35,9 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void accumulate_tile(const struct block * block
         if (prefetch) {
             for (int32_t v = 0; v < n_vectors; v += 2) {
                 const uintptr_t line = (uintptr_t)block->next[j] + (uintptr_t)((d + 16 * v) * element);
-                _mm_prefetch((const char *)line, _MM_HINT_T0);
+                _mm_prefetch((const char *)line, _MM_HINT_T1);
                 if (!is_f16) {
-                    _mm_prefetch((const char *)(line + 64), _MM_HINT_T0);
+                    _mm_prefetch((const char *)(line + 64), _MM_HINT_T1);
                 }
             }
         }
@@ -90,13 +90,8 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void accumulate(const struct vattn_rows * rows,
     for (int32_t j = 0; j < rows->n; j += BLOCK_ROWS) {
         block.n_rows = rows->n - j < BLOCK_ROWS ? rows->n - j : BLOCK_ROWS;
         for (int32_t i = 0; i < block.n_rows; i++) {
-            const int32_t ahead = j + i + BLOCK_ROWS;
             block.row[i] = row_at(rows, j + i);
-            if (rows->index == NULL) { /* contiguous rows go on in the next call */
-                block.next[i] = (const char *)((uintptr_t)block.row[i] + BLOCK_ROWS * rows->stride);
-            } else {
-                block.next[i] = ahead < rows->n ? row_at(rows, ahead) : block.row[i];
-            }
+            block.next[i] = row_ahead(rows, j + i, BLOCK_ROWS);
         }
         for (int32_t g = 0, n; g < n_heads; g += n) {
             n = group_size(n_heads - g);

@@ -71,8 +71,8 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation_rows(const float * row, const int3
 }
 
 VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, bool is_f16, const float * center,
-                                              const float * root, ptrdiff_t ld, int32_t n_heads,
-                                              const int32_t dim, int32_t first, float * dist2, float * bucket) {
+                                              const float * root, ptrdiff_t ld, int32_t n_heads, const int32_t dim,
+                                              int32_t first, float * dist2, float * bucket) {
     float wide_row[TILE_ROWS * VATTN_MAX_DIM];
     float wide_center[VATTN_MAX_DIM], wide_bucket[VATTN_MAX_DIM];
     const int32_t width = (dim + 7) / 8 * 8;

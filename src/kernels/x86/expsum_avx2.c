@@ -45,7 +45,8 @@ VATTN_AVX2 float vattn_max_avx2(const float * x, int32_t n) {
 
 /* 2^(x - m) = 2^round(y) * 2^f; the integer goes into the exponent bits. */
 VATTN_AVX2 VATTN_ALWAYS_INLINE __m256 exp2_8(__m256 x, __m256 m) {
-    const __m256 y = _mm256_min_ps(_mm256_set1_ps(128), _mm256_sub_ps(x, m)); /* a NaN stays: it is the second operand */
+    const __m256 y =
+        _mm256_min_ps(_mm256_set1_ps(128), _mm256_sub_ps(x, m)); /* a NaN stays: it is the second operand */
     const __m256 nearest = _mm256_round_ps(y, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     const __m256 f = _mm256_sub_ps(y, nearest);
     __m256 p = _mm256_set1_ps(VATTN_EXP2_C6);

@@ -27,14 +27,15 @@ VATTN_AVX512 float vattn_max_avx512(const float * x, int32_t n) {
         const __mmask16 mask = n - j < 16 ? first_lanes(n - j) : (__mmask16)0xffff;
         largest[0] = _mm512_mask_max_ps(largest[0], mask, _mm512_maskz_loadu_ps(mask, x + j), largest[0]);
     }
-    return _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(largest[0], largest[1]),
-                                              _mm512_max_ps(largest[2], largest[3])));
+    return _mm512_reduce_max_ps(
+        _mm512_max_ps(_mm512_max_ps(largest[0], largest[1]), _mm512_max_ps(largest[2], largest[3])));
 }
 
 /* 2^(x - m) = 2^round(y) * 2^f */
 VATTN_AVX512 VATTN_ALWAYS_INLINE __m512 exp2_16(__m512 x, __m512 m) {
-    const __m512 y = _mm512_min_ps(_mm512_set1_ps(128), _mm512_sub_ps(x, m)); /* a NaN stays: it is the second operand */
-    const __m512 magic = _mm512_set1_ps(0x1.8p23f); /* adding it rounds to an integer */
+    const __m512 y =
+        _mm512_min_ps(_mm512_set1_ps(128), _mm512_sub_ps(x, m)); /* a NaN stays: it is the second operand */
+    const __m512 magic = _mm512_set1_ps(0x1.8p23f);              /* adding it rounds to an integer */
     const __m512 nearest = _mm512_sub_ps(_mm512_add_ps(y, magic), magic);
     const __m512 f = _mm512_sub_ps(y, nearest);
     __m512 p = _mm512_set1_ps(VATTN_EXP2_C6);

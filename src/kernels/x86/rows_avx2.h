@@ -12,7 +12,7 @@
 #include "kernels/x86/x86.h"
 
 enum {
-    AVX2_AHEAD = 24,          /* rows between the one in work and the one being prefetched */
+    AVX2_AHEAD = 32,          /* rows between the one in work and the one being prefetched */
     AVX2_BUFFER_FLOATS = 4096 /* widened rows: half of a 32 KiB L1 */
 };
 
@@ -21,17 +21,26 @@ VATTN_ALWAYS_INLINE const char * row_at(const struct vattn_rows * rows, int32_t 
     return (const char *)rows->base + row * rows->stride;
 }
 
+/* Row j + ahead: contiguous rows go on in the next call, gathered ones end. */
+VATTN_ALWAYS_INLINE const char * row_ahead(const struct vattn_rows * rows, int32_t j, int32_t ahead) {
+    if (rows->index == NULL) {
+        return (const char *)((uintptr_t)rows->base + (uintptr_t)(j + ahead) * rows->stride);
+    }
+    return row_at(rows, j + ahead < rows->n ? j + ahead : rows->n - 1);
+}
+
+/* Into L2: rows of one of 8 heads of 128 lie 2 KiB apart, and of those L1 holds only sixteen (two sets of lines). */
 VATTN_ALWAYS_INLINE void prefetch_row(const struct vattn_rows * rows, int32_t j, size_t row_bytes) {
     const size_t row = (size_t)(rows->index != NULL ? rows->index[j] : j);
     const uintptr_t at = (uintptr_t)rows->base + row * rows->stride;
     for (uintptr_t line = at; line < at + row_bytes; line += 64) {
-        _mm_prefetch((const char *)line, _MM_HINT_T0);
+        _mm_prefetch((const char *)line, _MM_HINT_T1);
     }
 }
 
-/* Prefetch rows [begin, end) + AVX2_AHEAD.  Contiguous rows are prefetched past the last one, for the next call. */
+/* Prefetch rows [begin, end).  Contiguous rows are prefetched past the last one, for the next call. */
 VATTN_ALWAYS_INLINE void prefetch_rows(const struct vattn_rows * rows, int32_t begin, int32_t end, size_t row_bytes) {
-    for (int32_t j = begin + AVX2_AHEAD; j < end + AVX2_AHEAD; j++) {
+    for (int32_t j = begin; j < end; j++) {
         if (rows->index != NULL && j >= rows->n) {
             return;
         }
@@ -68,7 +77,7 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void widen(const char * row, int32_t dim, bool is
 VATTN_AVX2 VATTN_ALWAYS_INLINE void widen_rows(const struct vattn_rows * rows, int32_t begin, int32_t end, int32_t dim,
                                                bool is_f16, float * out, int32_t width) {
     for (int32_t j = begin; j < end; j++) {
-        prefetch_rows(rows, j, j + 1, (size_t)dim * (is_f16 ? 2 : 4));
+        prefetch_rows(rows, j + AVX2_AHEAD, j + AVX2_AHEAD + 1, (size_t)dim * (is_f16 ? 2 : 4));
         widen(row_at(rows, j), dim, is_f16, out + (ptrdiff_t)(j - begin) * width);
     }
 }

@@ -9,18 +9,27 @@
 
 #include "kernels/x86/x86.h"
 
-enum { AVX512_AHEAD = 24 }; /* rows between the one in work and the one being prefetched */
+enum { AVX512_AHEAD = 32 }; /* rows between the one in work and the one being prefetched */
 
 VATTN_ALWAYS_INLINE const char * row_at(const struct vattn_rows * rows, int32_t j) {
     const size_t row = (size_t)(rows->index != NULL ? rows->index[j] : j);
     return (const char *)rows->base + row * rows->stride;
 }
 
+/* Row j + ahead: contiguous rows go on in the next call, gathered ones end. */
+VATTN_ALWAYS_INLINE const char * row_ahead(const struct vattn_rows * rows, int32_t j, int32_t ahead) {
+    if (rows->index == NULL) {
+        return (const char *)((uintptr_t)rows->base + (uintptr_t)(j + ahead) * rows->stride);
+    }
+    return row_at(rows, j + ahead < rows->n ? j + ahead : rows->n - 1);
+}
+
+/* Into L2, see rows_avx2.h. */
 VATTN_ALWAYS_INLINE void prefetch_row(const struct vattn_rows * rows, int32_t j, size_t row_bytes) {
     const size_t row = (size_t)(rows->index != NULL ? rows->index[j] : j);
     const uintptr_t at = (uintptr_t)rows->base + row * rows->stride;
     for (uintptr_t line = at; line < at + row_bytes; line += 64) {
-        _mm_prefetch((const char *)line, _MM_HINT_T0);
+        _mm_prefetch((const char *)line, _MM_HINT_T1);
     }
 }
 

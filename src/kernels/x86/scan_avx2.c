@@ -49,9 +49,8 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void scan_block8(const uint8_t * chunk, int32_t n
             for (int32_t g = 0; g < n_heads; g++) {
                 const __m256i even_weight = _mm256_set1_epi32(w->word[g][2 * c]);
                 const __m256i odd_weight = _mm256_set1_epi32(w->word[g][2 * c + 1]);
-                sum[g][half] = _mm256_add_epi32(sum[g][half],
-                                                _mm256_add_epi32(_mm256_madd_epi16(even, even_weight),
-                                                                 _mm256_madd_epi16(odd, odd_weight)));
+                sum[g][half] = _mm256_add_epi32(sum[g][half], _mm256_add_epi32(_mm256_madd_epi16(even, even_weight),
+                                                                               _mm256_madd_epi16(odd, odd_weight)));
             }
         }
     }

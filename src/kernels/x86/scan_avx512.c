@@ -87,9 +87,8 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void scan_blocks(const uint8_t * codes, size_t 
 }
 
 VATTN_AVX512 VATTN_ALWAYS_INLINE void scan_heads(const uint8_t * codes, int32_t n_blocks,
-                                                 struct vattn_code_layout layout,
-                                                 const struct vattn_query_code * query, const int32_t n_heads,
-                                                 float * out, ptrdiff_t ld) {
+                                                 struct vattn_code_layout layout, const struct vattn_query_code * query,
+                                                 const int32_t n_heads, float * out, ptrdiff_t ld) {
     const size_t block_bytes = VATTN_BLOCK * vattn_layout_token_bytes(layout);
     const int8_t * weight[GROUP];
     for (int32_t g = 0; g < n_heads; g++) {

@@ -18,10 +18,10 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE __m128 reduce4(__m256 a, __m256 b, __m256 c, __m2
     return _mm_add_ps(_mm256_castps256_ps128(abcd), _mm256_extractf128_ps(abcd, 1));
 }
 
-/* n_rows x n_heads scores; width is dim rounded up to a multiple of 8, zeros behind dim. */
-VATTN_AVX2 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, bool is_f16, const float * q, ptrdiff_t q_ld,
-                                               const int32_t n_rows, const int32_t n_heads, int32_t width, float * out,
-                                               ptrdiff_t ld) {
+/* n_rows x n_heads scores; ahead: rows to prefetch meanwhile, or NULL; width is dim rounded up to a multiple of 8, zeros behind dim. */
+VATTN_AVX2 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, const char * const * ahead, bool is_f16,
+                                               const float * q, ptrdiff_t q_ld, const int32_t n_rows,
+                                               const int32_t n_heads, int32_t width, float * out, ptrdiff_t ld) {
     __m256 sum[4][4];
     for (int32_t j = 0; j < 4; j++) {
         for (int32_t g = 0; g < 4; g++) {
@@ -30,6 +30,12 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, bool is
     }
     VATTN_UNROLL(4)
     for (int32_t d = 0; d < width; d += 8) {
+        const ptrdiff_t at = (ptrdiff_t)d * (is_f16 ? 2 : 4);
+        if (ahead != NULL && at % 64 == 0) {
+            for (int32_t j = 0; j < n_rows; j++) {
+                _mm_prefetch((const char *)((uintptr_t)ahead[j] + (uintptr_t)at), _MM_HINT_T1);
+            }
+        }
         if (n_rows <= n_heads) {
             __m256 x[4];
             for (int32_t j = 0; j < n_rows; j++) {
@@ -70,41 +76,41 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, bool is
 }
 
 /* All n_rows <= BLOCK_ROWS rows against n_heads <= 4 heads. */
-VATTN_AVX2 VATTN_ALWAYS_INLINE void score_heads(const char * const * row, bool is_f16, const float * q, ptrdiff_t q_ld,
-                                                int32_t n_rows, int32_t n_heads, int32_t width, float * out,
-                                                ptrdiff_t ld) {
+VATTN_AVX2 VATTN_ALWAYS_INLINE void score_heads(const char * const * row, const char * const * ahead, bool is_f16,
+                                                const float * q, ptrdiff_t q_ld, int32_t n_rows, int32_t n_heads,
+                                                int32_t width, float * out, ptrdiff_t ld) {
     int32_t j = 0;
     switch (n_heads) {
     case 4:
         for (; j + 3 <= n_rows; j += 3) {
-            score_tile(row + j, is_f16, q, q_ld, 3, 4, width, out + j, ld);
+            score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, q_ld, 3, 4, width, out + j, ld);
         }
         for (; j < n_rows; j++) {
-            score_tile(row + j, is_f16, q, q_ld, 1, 4, width, out + j, ld);
+            score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, q_ld, 1, 4, width, out + j, ld);
         }
         break;
     case 3:
         for (; j + 4 <= n_rows; j += 4) {
-            score_tile(row + j, is_f16, q, q_ld, 4, 3, width, out + j, ld);
+            score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, q_ld, 4, 3, width, out + j, ld);
         }
         for (; j < n_rows; j++) {
-            score_tile(row + j, is_f16, q, q_ld, 1, 3, width, out + j, ld);
+            score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, q_ld, 1, 3, width, out + j, ld);
         }
         break;
     case 2:
         for (; j + 4 <= n_rows; j += 4) {
-            score_tile(row + j, is_f16, q, q_ld, 4, 2, width, out + j, ld);
+            score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, q_ld, 4, 2, width, out + j, ld);
         }
         for (; j < n_rows; j++) {
-            score_tile(row + j, is_f16, q, q_ld, 1, 2, width, out + j, ld);
+            score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, q_ld, 1, 2, width, out + j, ld);
         }
         break;
     default:
         for (; j + 4 <= n_rows; j += 4) {
-            score_tile(row + j, is_f16, q, q_ld, 4, 1, width, out + j, ld);
+            score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, q_ld, 4, 1, width, out + j, ld);
         }
         for (; j < n_rows; j++) {
-            score_tile(row + j, is_f16, q, q_ld, 1, 1, width, out + j, ld);
+            score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, q_ld, 1, 1, width, out + j, ld);
         }
     }
 }
@@ -118,16 +124,23 @@ VATTN_ALWAYS_INLINE int32_t group_size(int32_t n_left) {
  * (vcvtph2ps from memory is a load, while a store per vector takes as long as two multiplications). */
 VATTN_AVX2 VATTN_ALWAYS_INLINE void score(const struct vattn_rows * rows, bool is_f16, const float * q, int32_t n_heads,
                                           const int32_t dim, float * out, ptrdiff_t ld) {
+    if (rows->index != NULL) { /* nobody has prefetched the first rows */
+        prefetch_rows(rows, 0, AVX2_AHEAD, (size_t)dim * (is_f16 ? 2 : 4));
+    }
     for (int32_t j = 0; j < rows->n; j += BLOCK_ROWS) {
         const int32_t n_rows = rows->n - j < BLOCK_ROWS ? rows->n - j : BLOCK_ROWS;
-        const char * row[BLOCK_ROWS];
-        prefetch_rows(rows, j, j + n_rows, (size_t)dim * (is_f16 ? 2 : 4));
+        const char *row[BLOCK_ROWS], *ahead[BLOCK_ROWS];
         for (int32_t i = 0; i < n_rows; i++) {
             row[i] = row_at(rows, j + i);
+            ahead[i] = row_ahead(rows, j + i, AVX2_AHEAD);
         }
         for (int32_t g = 0, n; g < n_heads; g += n) {
             n = group_size(n_heads - g);
-            score_heads(row, is_f16, q + (ptrdiff_t)g * dim, dim, n_rows, n, dim, out + g * ld + j, ld);
+            if (g == 0) { /* evenly between the multiplications: a burst of prefetches holds up the loads behind it */
+                score_heads(row, ahead, is_f16, q, dim, n_rows, n, dim, out + j, ld);
+            } else {
+                score_heads(row, NULL, is_f16, q + (ptrdiff_t)g * dim, dim, n_rows, n, dim, out + g * ld + j, ld);
+            }
         }
     }
 }
@@ -150,7 +163,7 @@ VATTN_AVX2 static void score_ragged(const struct vattn_rows * rows, bool is_f16,
             for (int32_t i = 0; i < n; i++) {
                 widen((const char *)(q + (ptrdiff_t)(g + i) * dim), dim, false, wide_q + (ptrdiff_t)i * width);
             }
-            score_heads(row, false, wide_q, width, n_rows, n, width, out + g * ld + j, ld);
+            score_heads(row, NULL, false, wide_q, width, n_rows, n, width, out + g * ld + j, ld);
         }
     }
 }

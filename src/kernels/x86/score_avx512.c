@@ -20,10 +20,10 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE __m512 reduce16(const __m512 a[16]) {
         const __m512d x = _mm512_castps_pd(pair[2 * i]), y = _mm512_castps_pd(pair[2 * i + 1]);
         four[i] = _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
     }
-    const __m512 low = _mm512_add_ps(_mm512_shuffle_f32x4(four[0], four[1], 0x88),
-                                     _mm512_shuffle_f32x4(four[0], four[1], 0xdd));
-    const __m512 high = _mm512_add_ps(_mm512_shuffle_f32x4(four[2], four[3], 0x88),
-                                      _mm512_shuffle_f32x4(four[2], four[3], 0xdd));
+    const __m512 low =
+        _mm512_add_ps(_mm512_shuffle_f32x4(four[0], four[1], 0x88), _mm512_shuffle_f32x4(four[0], four[1], 0xdd));
+    const __m512 high =
+        _mm512_add_ps(_mm512_shuffle_f32x4(four[2], four[3], 0x88), _mm512_shuffle_f32x4(four[2], four[3], 0xdd));
     return _mm512_add_ps(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
 }
 
@@ -43,9 +43,9 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void score_step(const char * const * row, bool 
     }
 }
 
-VATTN_AVX512 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, bool is_f16, const float * q,
-                                                 const int32_t dim, const int32_t n_rows, const int32_t n_heads,
-                                                 float * out, ptrdiff_t ld) {
+VATTN_AVX512 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, const char * const * ahead, bool is_f16,
+                                                 const float * q, const int32_t dim, const int32_t n_rows,
+                                                 const int32_t n_heads, float * out, ptrdiff_t ld) {
     __m512 sum[16];
     for (int32_t i = 0; i < 16; i++) {
         sum[i] = _mm512_setzero_ps();
@@ -53,6 +53,12 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, bool 
     int32_t d = 0;
     VATTN_UNROLL(4)
     for (; d + 16 <= dim; d += 16) {
+        const ptrdiff_t at = (ptrdiff_t)d * (is_f16 ? 2 : 4);
+        if (ahead != NULL && at % 64 == 0) { /* evenly between the multiplications */
+            for (int32_t j = 0; j < n_rows; j++) {
+                _mm_prefetch((const char *)((uintptr_t)ahead[j] + (uintptr_t)at), _MM_HINT_T1);
+            }
+        }
         score_step(row, is_f16, q, dim, d, 0, false, n_rows, n_heads, sum);
     }
     if (d < dim) {
@@ -72,44 +78,47 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, bool 
     }
 }
 
-VATTN_AVX512 VATTN_ALWAYS_INLINE void score_heads(const char * const * row, bool is_f16, const float * q,
-                                                  const int32_t dim, int32_t n_rows, const int32_t n_heads,
-                                                  float * out, ptrdiff_t ld) {
+VATTN_AVX512 VATTN_ALWAYS_INLINE void score_heads(const char * const * row, const char * const * ahead, bool is_f16,
+                                                  const float * q, const int32_t dim, int32_t n_rows,
+                                                  const int32_t n_heads, float * out, ptrdiff_t ld) {
     int32_t j = 0;
     for (; j + TILE_ROWS <= n_rows; j += TILE_ROWS) {
-        score_tile(row + j, is_f16, q, dim, TILE_ROWS, n_heads, out + j, ld);
+        score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, dim, TILE_ROWS, n_heads, out + j, ld);
     }
     for (; j < n_rows; j++) {
-        score_tile(row + j, is_f16, q, dim, 1, n_heads, out + j, ld);
+        score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, dim, 1, n_heads, out + j, ld);
     }
 }
 
 VATTN_AVX512 VATTN_ALWAYS_INLINE void score(const struct vattn_rows * rows, bool is_f16, const float * q,
                                             int32_t n_heads, const int32_t dim, float * out, ptrdiff_t ld) {
-    const size_t row_bytes = (size_t)dim * (is_f16 ? 2 : 4);
+    if (rows->index != NULL) { /* nobody has prefetched the first rows */
+        prefetch_rows(rows, 0, AVX512_AHEAD, (size_t)dim * (is_f16 ? 2 : 4));
+    }
     for (int32_t j = 0; j < rows->n; j += BLOCK_ROWS) {
         const int32_t n_rows = rows->n - j < BLOCK_ROWS ? rows->n - j : BLOCK_ROWS;
-        const char * row[BLOCK_ROWS];
-        prefetch_rows(rows, j + AVX512_AHEAD, j + n_rows + AVX512_AHEAD, row_bytes);
+        const char *row[BLOCK_ROWS], *next[BLOCK_ROWS];
         for (int32_t i = 0; i < n_rows; i++) {
             row[i] = row_at(rows, j + i);
+            next[i] = row_ahead(rows, j + i, AVX512_AHEAD);
         }
         for (int32_t g = 0, n; g < n_heads; g += n) {
             n = group_size(n_heads - g);
             const float * q_group = q + (ptrdiff_t)g * dim;
             float * out_group = out + g * ld + j;
+            const char * const * ahead = g == 0 ? next : NULL;
             switch (n) {
             case 4:
-                score_heads(row, is_f16, q_group, dim, n_rows, 4, out_group, ld);
+                score_heads(row, ahead, is_f16, q_group, dim, n_rows, 4, out_group, ld);
                 break;
             case 3:
-                score_heads(row, is_f16, q_group, dim, n_rows, 3, out_group, ld);
+                score_heads(row, ahead, is_f16, q_group, dim, n_rows, 3, out_group, ld);
                 break;
             case 2:
-                score_heads(row, is_f16, q_group, dim, n_rows, 2, out_group, ld);
+                score_heads(row, ahead, is_f16, q_group, dim, n_rows, 2, out_group, ld);
                 break;
             default:
-                score_heads(row, is_f16, q_group, dim, n_rows, 1, out_group, ld);
+                score_heads(row, ahead, is_f16, q_group, dim, n_rows, 1, out_group, ld);
             }
         }
     }

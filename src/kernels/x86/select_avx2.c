@@ -66,8 +66,8 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE __m256i probability(__m256 x, __m256i floor) {
 
 VATTN_AVX2 int32_t vattn_select_avx2(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads,
                                      int64_t first, int32_t n_blocks, const uint16_t * visible, const uint16_t * sure,
-                                     const int8_t * bonus, int32_t floor, const struct vattn_random_key * key, int32_t * rows,
-                                     int32_t * prob, int32_t * draw) {
+                                     const int8_t * bonus, int32_t floor, const struct vattn_random_key * key,
+                                     int32_t * rows, int32_t * prob, int32_t * draw) {
     const __m256i floor8 = _mm256_set1_epi32(floor);
     int32_t count = 0;
     int32_t b = 0;

@@ -122,10 +122,10 @@ VATTN_AVX512 int32_t vattn_select_avx512(const float * score, ptrdiff_t ld, cons
         if (visible != NULL && (visible[b] | visible[b + 1] | visible[b + 2] | visible[b + 3]) == 0) {
             continue;
         }
-        count += select_blocks(score + at, ld, threshold, n_heads, first + at, GROUP_BLOCKS,
-                               visible != NULL ? visible + b : NULL, sure != NULL ? sure + b : NULL,
-                               bonus != NULL ? bonus + at : NULL, floor16, key, rows + count, prob + count,
-                               draw + count);
+        count +=
+            select_blocks(score + at, ld, threshold, n_heads, first + at, GROUP_BLOCKS,
+                          visible != NULL ? visible + b : NULL, sure != NULL ? sure + b : NULL,
+                          bonus != NULL ? bonus + at : NULL, floor16, key, rows + count, prob + count, draw + count);
     }
     for (; b < n_blocks; b++) {
         const ptrdiff_t at = (ptrdiff_t)b * VATTN_BLOCK;

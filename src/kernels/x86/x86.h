@@ -8,10 +8,10 @@
 
 #include "kernels/kernels.h"
 
-#define VATTN_TARGET(isa)    __attribute__((target(isa)))
-#define VATTN_ALWAYS_INLINE  static inline __attribute__((always_inline))
-#define VATTN_AVX2           VATTN_TARGET("avx2,fma,f16c,bmi,bmi2")
-#define VATTN_AVX512         VATTN_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c,bmi,bmi2")
+#define VATTN_TARGET(isa)   __attribute__((target(isa)))
+#define VATTN_ALWAYS_INLINE static inline __attribute__((always_inline))
+#define VATTN_AVX2          VATTN_TARGET("avx2,fma,f16c,bmi,bmi2")
+#define VATTN_AVX512        VATTN_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c,bmi,bmi2")
 
 #if defined(__clang__)
 #define VATTN_UNROLL(n) VATTN_PRAGMA(unroll n)
@@ -43,7 +43,8 @@
                            const struct vattn_query_code * query, int32_t n_heads, float * out, ptrdiff_t ld);         \
     int32_t vattn_select_##tier(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads,           \
                                 int64_t first, int32_t n_blocks, const uint16_t * visible, const uint16_t * sure,      \
-                                const int8_t * bonus, int32_t floor, const struct vattn_random_key * key, int32_t * rows, int32_t * prob, int32_t * draw)
+                                const int8_t * bonus, int32_t floor, const struct vattn_random_key * key,              \
+                                int32_t * rows, int32_t * prob, int32_t * draw)
 
 VATTN_DECLARE_TIER(avx2);
 VATTN_DECLARE_TIER(avx512);
