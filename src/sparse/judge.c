@@ -13,7 +13,9 @@
 
 #include "verify/sketch.h"
 
-#define MAX_HEADS VATTN_JUDGE_HEADS
+#define MAX_HEADS  VATTN_JUDGE_HEADS
+#define CLEAR_NU   7.0
+#define CLEAR_MISS 2.0 /* no number of degrees of freedom lowers the quantile by the square of this from that of CLEAR_NU */
 
 /* o = N/D over all chunks; scale[chunk][i] = 2^(m_chunk - m) / D turns the chunk's weights into shares of D. */
 static void estimate(struct vattn_call * c, int32_t head, float * o, double * d_out, float * m_out) {
@@ -79,6 +81,25 @@ static double norm2(const float * o, int32_t n) {
     return sum;
 }
 
+/*
+ * The sketch is needed only where its answer matters: a head that passes with one degree of freedom passes with any,
+ * one that fails with a usual number far beyond its bound fails (7 then serves to say by how much).
+ */
+static bool decided(const struct vattn_plan * plan, struct vattn_evidence * e) {
+    if (plan->opt.scope == VATTN_SCOPE_LAYER || !(e->v > 0.0)) {
+        return false;
+    }
+    e->trace2 = e->v * e->v;
+    e->top = e->v;
+    double allowed = plan->x * sqrt(e->o2);
+    if (vattn_evidence_bound(e, &plan->quantile, plan->opt.v_dim) <= allowed) {
+        return true;
+    }
+    e->trace2 = e->v * e->v / CLEAR_NU;
+    e->top = e->v / CLEAR_NU;
+    return vattn_evidence_bound(e, &plan->quantile, plan->opt.v_dim) > CLEAR_MISS * allowed;
+}
+
 void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t n) {
     struct vattn_sparse * s = c->sparse;
     int32_t v_dim = c->plan->opt.v_dim, head = g * c->plan->group + first;
@@ -124,6 +145,9 @@ void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t
     bool small = c->plan->delta_head < VATTN_DELTA_SATTERTHWAITE;
     for (int32_t i = 0; i < n; i++) {
         struct vattn_evidence * e = &s->heads[head + i].evidence;
+        if (decided(c->plan, e)) {
+            continue;
+        }
         e->trace2 = vattn_sketch_trace2(c->plan->kern, bucket + (size_t)i * VATTN_BUCKETS * (size_t)v_dim, v_dim, e->yy,
                                         small ? &e->top : NULL);
     }

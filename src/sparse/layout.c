@@ -9,7 +9,7 @@
 
 #define CHUNK      4096
 #define MAX_CHUNKS 64
-#define SAMPLE     2048 /* least size of the design's subsample */
+#define SAMPLE     1024 /* least size of the design's subsample */
 
 static int64_t chunk_rows(int64_t n) {
     int64_t chunks = (n + CHUNK - 1) / CHUNK;
@@ -24,7 +24,7 @@ struct vattn_sparse * vattn_sparse_layout(const struct vattn_plan * plan, struct
     struct vattn_sparse v = {.chunk = chunk, .n_chunks = (int32_t)((n + chunk - 1) / chunk), .ld = (n + 63) / 64 * 64};
     size_t ld = (size_t)v.ld, chunks = (size_t)v.n_chunks, list = kv_heads * (ld + 64 * chunks);
     size_t judges = kv_heads * (size_t)((plan->group + VATTN_JUDGE_HEADS - 1) / VATTN_JUDGE_HEADS);
-    v.sample_ld = (v.ld / 16 > SAMPLE ? v.ld / 16 : SAMPLE) + 64;
+    v.sample_ld = (v.ld / 32 > SAMPLE ? v.ld / 32 : SAMPLE) + 64;
     struct vattn_sparse * s = vattn_scratch_take(a, 1, sizeof *s);
     v.heads = vattn_scratch_take(a, heads, sizeof *v.heads);
     v.groups = vattn_scratch_take(a, kv_heads, sizeof *v.groups);

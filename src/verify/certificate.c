@@ -19,6 +19,7 @@ double vattn_evidence_bound(const struct vattn_evidence * e, const struct vattn_
     if (e->v == 0.0) {
         return 0.0;
     }
-    double c = vattn_quantile_f(table, vattn_evidence_nu(e, table->delta, dim), 2.0 * vattn_evidence_neff(e));
+    double neff = fmax(1.0, vattn_evidence_neff(e)); /* F needs at least one draw */
+    double c = vattn_quantile_f(table, vattn_evidence_nu(e, table->delta, dim), 2.0 * neff);
     return sqrt(c * e->v) + sqrt(e->a0 * e->v);
 }
