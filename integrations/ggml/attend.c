@@ -36,12 +36,11 @@ struct call_job {
     enum vattn_status status;
 };
 
-/* All threads walk through the phases together; the leader opens them, whoever is free takes the next task. */
+/* All threads walk through the phases together: whoever is last opens the next one, whoever is free takes its next task. */
 static void run_phases(struct plug_team * team, void * data) {
     struct call_job * job = data;
-    const bool leads = plug_team_leads(team);
     for (;;) {
-        if (leads) {
+        if (plug_team_arrives_last(team)) {
             team->n_tasks = vattn_call_next(job->call);
             atomic_store_explicit(&team->next_task, 0, memory_order_relaxed);
         }
@@ -52,7 +51,6 @@ static void run_phases(struct plug_team * team, void * data) {
         for (int32_t t = plug_team_take(team); t >= 0; t = plug_team_take(team)) {
             vattn_call_task(job->call, t);
         }
-        plug_team_barrier(team);
     }
 }
 

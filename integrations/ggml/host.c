@@ -71,6 +71,7 @@ static const struct wanted wanted_openmp[] = {
     WANTED("GOMP_parallel", omp_parallel),
     WANTED("GOMP_barrier", omp_barrier),
     WANTED("omp_get_thread_num", omp_thread_num),
+    WANTED("omp_get_num_threads", omp_num_threads),
 };
 
 /* A data pointer becomes a function pointer by its bytes: ISO C has no cast for it, POSIX promises that it works. */
@@ -92,7 +93,7 @@ void plug_host_find_late(void) {
         const struct wanted registry = WANTED("ggml_backend_init_by_type", backend_init_by_type);
         find_wanted("libggml.so", &registry, 1, &missing);
     }
-    if (plug_host.omp_thread_num == NULL) {
+    if (plug_host.omp_num_threads == NULL) {
         const size_t n = sizeof(wanted_openmp) / sizeof(wanted_openmp[0]);
         if (!find_wanted("libgomp.so", wanted_openmp, n, &missing)) {
             find_wanted("libomp.so", wanted_openmp, n, &missing);
@@ -169,7 +170,8 @@ static void team_enter(void * data) {
 void plug_team_run(int32_t n_threads, void (*body)(struct plug_team *, void *), void * data) {
     struct plug_team team = {.body = body, .data = data};
     atomic_init(&team.next_task, 0);
-    team.serial = n_threads <= 1 || plug_host.omp_thread_num == NULL;
+    atomic_init(&team.n_arrived, 0);
+    team.serial = n_threads <= 1 || plug_host.omp_num_threads == NULL;
     if (team.serial) {
         body(&team, data);
     } else {
@@ -185,6 +187,15 @@ void plug_team_barrier(const struct plug_team * team) {
 
 bool plug_team_leads(const struct plug_team * team) {
     return team->serial || plug_host.omp_thread_num() == 0;
+}
+
+bool plug_team_arrives_last(struct plug_team * team) {
+    const int n_threads = team->serial ? 1 : plug_host.omp_num_threads();
+    if (atomic_fetch_add_explicit(&team->n_arrived, 1, memory_order_acq_rel) < n_threads - 1) {
+        return false;
+    }
+    atomic_store_explicit(&team->n_arrived, 0, memory_order_relaxed);
+    return true;
 }
 
 int32_t plug_team_take(struct plug_team * team) {
