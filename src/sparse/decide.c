@@ -57,15 +57,21 @@ static void set_caps(const struct vattn_call * c, int32_t h, double allowed) {
     head->last_key_cap = (float)((double)head->last_cap - log2(CAP_KEYS));
 }
 
+/* All visible rows were read with pi = 1: reading them all by luck is still a sample with weights. */
+static bool everything_sure(const struct vattn_call * c, int32_t h) {
+    const struct vattn_sparse * s = c->sparse;
+    return s->groups[h / c->plan->group].rows_read == c->n_visible && s->heads[h].evidence.draws == 0;
+}
+
 /* Verdict on one head; lowers the caps of the design where guard C failed. */
 static void judge_head(struct vattn_call * c, int32_t h, double allowed, bool enough, double fall) {
     struct vattn_sparse * s = c->sparse;
     struct vattn_head * head = &s->heads[h];
-    const struct vattn_group * group = &s->groups[h / c->plan->group];
-    bool blind = head->evidence.draws == 0 && group->rows_read < c->n_visible;
+    bool all = everything_sure(c, h);
+    bool blind = head->evidence.draws == 0 && !all;
     set_caps(c, h, allowed);
     bool heavy = s->thresholds[h] > head->last_cap + CAP_SLACK || s->key_thresholds[h] > head->last_key_cap + CAP_SLACK;
-    heavy = heavy && group->rows_read < c->n_visible;
+    heavy = heavy && !all;
     if (head->evidence.a0 > A0_MOST) {
         fall = fmax(fall, 1.1 * head->evidence.a0 / A0_MOST);
     }
@@ -184,7 +190,7 @@ static void certify(struct vattn_call * c, int32_t g, int32_t h, int64_t rows_k,
     const struct vattn_sparse * s = c->sparse;
     const struct vattn_head * head = &s->heads[h];
     struct vattn_certificate * cert = &c->cert[h];
-    bool all = s->groups[g].rows_read == c->n_visible;
+    bool all = everything_sure(c, h);
     double norm = c->plan->opt.scope == VATTN_SCOPE_LAYER ? s->layer_norm : sqrt(head->evidence.o2);
     *cert = (struct vattn_certificate){.answer = all ? VATTN_ANSWER_EXACT : VATTN_ANSWER_CERTIFIED,
                                        .rounds = s->groups[g].looks, .n_keys = c->n_visible,
