@@ -8,7 +8,11 @@
 
 #include "kernels/kernels.h"
 
-#define VATTN_TARGET(isa)   __attribute__((target(isa)))
+#if defined(VATTN_SCALAR_INTRINSICS) /* tests/emulated: intrinsics spelled out in C */
+#define VATTN_TARGET(isa)
+#else
+#define VATTN_TARGET(isa) __attribute__((target(isa)))
+#endif
 #define VATTN_ALWAYS_INLINE static inline __attribute__((always_inline))
 #define VATTN_AVX2          VATTN_TARGET("avx2,fma,f16c,bmi,bmi2")
 #define VATTN_AVX512        VATTN_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c,bmi,bmi2")
