@@ -2,8 +2,8 @@
  *
  * The AVX-512 intrinsics that our kernels use, one lane after the other, written from Intel's manual (volume 2).
  * tests/CMakeLists.txt compiles src/kernels/x86/x_avx512.c against this file instead of the compiler's, so that their
- * lane logic and their masks run on any machine, under the address sanitizer too: a masked load touches only its lanes.
- * What this cannot show is that the manual was read correctly: scripts/test-avx512.sh is for that.
+ * lane logic and their masks run on any machine: a masked load touches only its lanes, and guard pages tell.
+ * What this cannot show is that the manual was read correctly; only a machine with AVX-512 can.
  */
 #ifndef SCALAR_IMMINTRIN_H
 #define SCALAR_IMMINTRIN_H
