@@ -5,7 +5,8 @@
  * A head passes iff  sqrt(c V) + |bias| <= x ||o||,  c = quantile of F(nu, 2 neff),  and the guards hold:
  *     A   a0 <= 0.01: the denominator is known to 10 %
  *     C   no single draw may carry more than 1/B of the allowed error:
- *         t <= log2(x ||o|| D / (B v_rms)),  tk <= the same with 4 B,  B = max(10, 3 exp(2 sigma)), sigma in nats
+ *         t <= log2(x ||o|| D / (B v_rms)),  tk <= the same with 4 B,  B = max(10, 3 exp(2 sigma)), sigma in nats,
+ *         times ln(1/delta) / ln(20) for delta below .05
  *     N   something was drawn by chance, or everything was read
  */
 #include "sparse/sparse.h"
@@ -17,6 +18,7 @@
 #define OVERSHOOT  1.15
 #define CAP_LEAST  10.0
 #define CAP_SIGMA  3.0
+#define CAP_DELTA  0.05
 #define CAP_KEYS   4.0
 #define CAP_STEP   3.0F /* octaves that a threshold falls at once because of its cap */
 #define KEY_STEP   4.0F
@@ -53,6 +55,7 @@ static void set_caps(const struct vattn_call * c, int32_t h, double allowed) {
     struct vattn_head * head = &c->sparse->heads[h];
     double v_rms = (double)c->in.index->books[h / c->plan->group].v_rms;
     double b = fmax(CAP_LEAST, CAP_SIGMA * exp(2.0 * LN2 * (double)head->sigma));
+    b *= fmax(1.0, log(c->plan->delta_head) / log(CAP_DELTA)); /* rarer misses are made by single draws */
     head->last_cap = (float)(log2(allowed / (b * v_rms)) + (double)head->log2_d);
     head->last_key_cap = (float)((double)head->last_cap - log2(CAP_KEYS));
 }

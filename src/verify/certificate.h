@@ -23,7 +23,7 @@ struct vattn_evidence {
 };
 
 /* Smallest delta for which nu = tr(S)^2 / tr(S^2) may be used; below, tr(S) / lambda_max. */
-#define VATTN_DELTA_SATTERTHWAITE 0.01
+#define VATTN_DELTA_SATTERTHWAITE 0.03
 
 /* Effective degrees of freedom of the estimated covariance, in [1, dim]. */
 double vattn_evidence_nu(const struct vattn_evidence * e, double delta, int32_t dim);
