@@ -40,6 +40,15 @@ static inline int vattn_popcount(uint64_t x) {
     return __builtin_popcountll(x);
 }
 
+/* Bits of a set that may be NULL (all ones) below n. */
+static inline int64_t vattn_count(const uint64_t * set, int64_t n) {
+    int64_t count = set == NULL ? n : 0;
+    for (int64_t w = 0; set != NULL && w < vattn_words(n); w++) {
+        count += vattn_popcount(vattn_word(set, w, n));
+    }
+    return count;
+}
+
 static inline int vattn_lowest(uint64_t x) {
     return __builtin_ctzll(x);
 }

@@ -48,6 +48,13 @@ static inline void vattn_philox4x32(const uint32_t counter[4], const uint32_t ke
     word[3] = c3;
 }
 
+/* Finaliser of SplitMix64: for keys and signs, not for draws. */
+static inline uint64_t vattn_mix64(uint64_t z) {
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return z ^ (z >> 31);
+}
+
 /* Uniform in (0, 1), 32 bits. */
 static inline double vattn_random_uniform(uint32_t word) {
     return ((double)word + 0.5) * 0x1p-32;

@@ -39,17 +39,6 @@ size_t vattn_call_bytes(const struct vattn_plan * plan) {
 
 /* ---------------------------------------------------------------------------------------------------------- begin */
 
-static int64_t count_visible(const struct vattn_kv * kv) {
-    if (kv->visible == NULL) {
-        return kv->n_keys;
-    }
-    int64_t n = 0;
-    for (int64_t w = 0; w < vattn_words(kv->n_keys); w++) {
-        n += vattn_popcount(vattn_word(kv->visible, w, kv->n_keys));
-    }
-    return n;
-}
-
 static enum vattn_status scale_queries(struct vattn_call * c) {
     int32_t dim = c->plan->opt.head_dim;
     size_t stride = c->in.q_head_stride != 0 ? c->in.q_head_stride : (size_t)dim * sizeof(float);
@@ -91,7 +80,7 @@ enum vattn_status vattn_call_begin(const struct vattn_plan * plan, const struct 
     struct vattn_call * c = layout(plan, &s, input->kv->n_keys);
     c->in = *input;
     c->phase = VATTN_PHASE_BEGIN;
-    c->n_visible = count_visible(input->kv);
+    c->n_visible = vattn_count(input->kv->visible, input->kv->n_keys);
     enum vattn_status status = scale_queries(c);
     if (status != VATTN_STATUS_OK) {
         return status;

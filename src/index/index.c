@@ -251,21 +251,13 @@ static enum vattn_status calibrate_head(struct vattn_index * x, const struct vat
     return status;
 }
 
-static int64_t count_visible(const struct vattn_kv * kv) {
-    int64_t n = 0;
-    for (int64_t w = 0; w < vattn_words(kv->n_keys); w++) {
-        n += vattn_popcount(vattn_word(kv->visible, w, kv->n_keys));
-    }
-    return n;
-}
-
 enum vattn_status vattn_index_calibrate(struct vattn_index * x, const struct vattn_kv * kv,
                                         const float * q_second_moment) {
     if (x == NULL || kv == NULL || kv->k == NULL || kv->n_keys > x->capacity) {
         return VATTN_STATUS_INVALID_ARGUMENT;
     }
     int32_t d = x->plan->opt.head_dim;
-    int64_t visible = count_visible(kv);
+    int64_t visible = vattn_count(kv->visible, kv->n_keys);
     x->calibrated = false;
     memset(x->covered, 0, (size_t)(x->capacity / 64) * sizeof(uint64_t));
     if (visible < CALIBRATION_LEAST) {

@@ -25,15 +25,9 @@
 #define CAP_SLACK  0.1F
 #define LN2        0.6931471805599453
 
-static double fewest(double neff) {
-    return neff > 1.0 ? neff : 1.0; /* F needs at least one draw */
-}
-
 /* bound / allowed if the variance were `fall` times smaller from `fall` times as many draws */
 static double ratio_after(const struct vattn_plan * plan, const struct vattn_evidence * e, double allowed, double fall) {
-    double nu = vattn_evidence_nu(e, plan->delta_head, plan->opt.v_dim);
-    double c = vattn_quantile_f(&plan->quantile, nu, 2.0 * fewest(vattn_evidence_neff(e) * fall));
-    return (sqrt(c * e->v / fall) + sqrt(e->a0 * e->v) / fall) / allowed;
+    return vattn_evidence_bound(e, &plan->quantile, plan->opt.v_dim, fall) / allowed;
 }
 
 /* The factor by which the variance must fall, at most what so few draws can be trusted to say. */
@@ -88,7 +82,7 @@ static void judge_head(struct vattn_call * c, int32_t h, double allowed, bool en
 static void judge_one(struct vattn_call * c, int32_t h) {
     struct vattn_head * head = &c->sparse->heads[h];
     const struct vattn_evidence * e = &head->evidence;
-    double allowed = c->plan->x * sqrt(e->o2), ratio = e->v > 0.0 ? ratio_after(c->plan, e, allowed, 1.0) : 0.0;
+    double allowed = c->plan->x * sqrt(e->o2), ratio = ratio_after(c->plan, e, allowed, 1.0);
     bool sane = e->o2 > 0.0 && isfinite(e->o2) && isfinite(e->v);
     head->bound = ratio * allowed;
     bool enough = sane && ratio <= 1.0;

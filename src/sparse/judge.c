@@ -92,12 +92,12 @@ static bool decided(const struct vattn_plan * plan, struct vattn_evidence * e) {
     e->trace2 = e->v * e->v;
     e->top = e->v;
     double allowed = plan->x * sqrt(e->o2);
-    if (vattn_evidence_bound(e, &plan->quantile, plan->opt.v_dim) <= allowed) {
+    if (vattn_evidence_bound(e, &plan->quantile, plan->opt.v_dim, 1.0) <= allowed) {
         return true;
     }
     e->trace2 = e->v * e->v / CLEAR_NU;
     e->top = e->v / CLEAR_NU;
-    return vattn_evidence_bound(e, &plan->quantile, plan->opt.v_dim) > CLEAR_MISS * allowed;
+    return vattn_evidence_bound(e, &plan->quantile, plan->opt.v_dim, 1.0) > CLEAR_MISS * allowed;
 }
 
 void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t n) {

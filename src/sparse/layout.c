@@ -4,8 +4,9 @@
  */
 #include "sparse/sparse.h"
 
-#include <math.h>
 #include <string.h>
+
+#include "base/random.h"
 
 #define CHUNK      4096
 #define MAX_CHUNKS 64
@@ -91,17 +92,11 @@ static void mark_sure(struct vattn_call * c) {
     }
 }
 
-static uint64_t mix(uint64_t z) {
-    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
-    return z ^ (z >> 31);
-}
-
 void vattn_sparse_begin(struct vattn_call * c) {
     struct vattn_sparse * s = c->sparse;
     const struct vattn_options * o = &c->plan->opt;
     memset(s->heads, 0, (size_t)o->n_heads * sizeof *s->heads);
     memset(s->groups, 0, (size_t)o->n_kv_heads * sizeof *s->groups);
-    s->sign_key = mix(mix(o->seed + UINT64_C(0x632BE59BD9B4E019)) + c->in.nonce) + mix((uint64_t)c->in.layer + 1);
+    s->sign_key = vattn_mix64(vattn_mix64(o->seed + UINT64_C(0x632BE59BD9B4E019)) + c->in.nonce) + vattn_mix64((uint64_t)c->in.layer + 1);
     mark_sure(c);
 }

@@ -12,14 +12,12 @@ double vattn_evidence_neff(const struct vattn_evidence * e) {
     return e->q > 0.0 ? e->v * e->v / e->q : INFINITY;
 }
 
-double vattn_evidence_bound(const struct vattn_evidence * e, const struct vattn_quantile * table, int32_t dim) {
-    if (!(e->o2 > 0.0) || !isfinite(e->v) || !isfinite(e->o2)) {
-        return INFINITY;
-    }
+double vattn_evidence_bound(const struct vattn_evidence * e, const struct vattn_quantile * table, int32_t dim,
+                            double fall) {
     if (e->v == 0.0) {
         return 0.0;
     }
-    double neff = fmax(1.0, vattn_evidence_neff(e)); /* F needs at least one draw */
+    double neff = fmax(1.0, vattn_evidence_neff(e) * fall); /* F needs at least one draw */
     double c = vattn_quantile_f(table, vattn_evidence_nu(e, table->delta, dim), 2.0 * neff);
-    return sqrt(c * e->v) + sqrt(e->a0 * e->v);
+    return sqrt(c * e->v / fall) + sqrt(e->a0 * e->v) / fall;
 }

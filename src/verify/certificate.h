@@ -31,7 +31,9 @@ double vattn_evidence_nu(const struct vattn_evidence * e, double delta, int32_t 
 /* V^2 / sum (1 - pi) y^2: how many draws carry the variance estimate. */
 double vattn_evidence_neff(const struct vattn_evidence * e);
 
-/* sqrt(c V) + |bias|; infinity where nothing can be said.  The bias of the ratio is bounded by sqrt(a0 V). */
-double vattn_evidence_bound(const struct vattn_evidence * e, const struct vattn_quantile * table, int32_t dim);
+/* sqrt(c V) + |bias|; NaN if the evidence is.  The bias of the ratio is bounded by sqrt(a0 V).
+ * fall: as if the variance were so many times smaller from so many times as many draws; 1 = the evidence itself. */
+double vattn_evidence_bound(const struct vattn_evidence * e, const struct vattn_quantile * table, int32_t dim,
+                            double fall);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include <stdint.h>
 
+#include "base/random.h"
 #include "kernels/kernels.h"
 
 /* bucket: [32][dim]; yy = sum |x_i|^4.  top: if not NULL, lambda_max of the sketch's Gram matrix. */
@@ -19,9 +20,7 @@ double vattn_sketch_trace2(const struct vattn_kernels * kern, const float * buck
 
 /* Random sign of a row: the top bit of a mixed 64-bit word, independent of the sampling stream. */
 static inline float vattn_sketch_sign(uint64_t key, int32_t row) {
-    uint64_t z = key + (uint64_t)(uint32_t)row * UINT64_C(0x9E3779B97F4A7C15);
-    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    uint64_t z = vattn_mix64(key + (uint64_t)(uint32_t)row * UINT64_C(0x9E3779B97F4A7C15));
     return (z >> 63) != 0 ? -1.0F : 1.0F;
 }
 
