@@ -57,10 +57,27 @@ enum vattn_status {
 enum vattn_type { VATTN_TYPE_F32 = 0, VATTN_TYPE_F16 = 1, VATTN_TYPE_BF16 = 2, VATTN_TYPE_Q8_0 = 3 };
 
 enum vattn_method {
-    VATTN_METHOD_EXACT = 0,  /* dense attention */
-    VATTN_METHOD_SPARSE = 1, /* ours: index, Poisson sample, certificate on the output */
-    VATTN_METHOD_PAPER_D = 2 /* the paper's: top-k by exact scores + uniform sample, denominator controlled */
+    VATTN_METHOD_EXACT = 0,         /* dense attention */
+    VATTN_METHOD_SPARSE = 1,        /* ours: index, Poisson sample, certificate on the output */
+    VATTN_METHOD_PAPER_D = 2,       /* the paper's: a selector's rows + uniform sample, denominator controlled */
+    VATTN_METHOD_SPARSE_STRICT = 3, /* ours, with a finite-sample bound */
+
+    /* What libvattn is compared with.  Outputs of these carry no promise. */
+    VATTN_METHOD_PAPER_N = 4,    /* as PAPER_D, numerator controlled */
+    VATTN_METHOD_PAPER_SDPA = 5, /* as PAPER_D, output controlled through both, with the best split of eps and delta */
+    VATTN_METHOD_HUB = 6,        /* as PAPER_D, as its published code behaves */
+    VATTN_METHOD_SINK_WINDOW = 7,
+    VATTN_METHOD_TOPK_ORACLE = 8,
+    VATTN_METHOD_TOPP_ORACLE = 9,
+    VATTN_METHOD_UNIFORM = 10,
+    VATTN_METHOD_QUEST = 11,
+    VATTN_METHOD_DOUBLE_SPARSITY = 12,
+    VATTN_METHOD_PQ = 13,
+    VATTN_METHOD_HASH = 14,
+    VATTN_METHOD_MAGICPIG = 15,
+    VATTN_METHOD_SOCKET = 16
 };
+#define VATTN_METHOD_COUNT 17
 
 /* What (eps, delta) is promised about: each head of a call; all heads of a call together; or every head of every
  * layer of a decode step together (union bound over n_heads * n_layers). */
@@ -78,7 +95,7 @@ VATTN_API const char * vattn_status_name(enum vattn_status status);
 VATTN_API const char * vattn_method_name(enum vattn_method method);
 VATTN_API const char * vattn_scope_name(enum vattn_scope scope);
 
-/* Parse "exact", "sparse", "paper-d" / "head", "layer", "token".  False and *out untouched on an unknown name. */
+/* Parse "exact", "sparse", "paper-d", "quest", ... / "head", "layer", "token".  False and *out untouched on an unknown name. */
 VATTN_API bool vattn_method_parse(const char * name, enum vattn_method * out);
 VATTN_API bool vattn_scope_parse(const char * name, enum vattn_scope * out);
 
@@ -223,6 +240,7 @@ struct vattn_certificate {
 struct vattn_input {
     const struct vattn_kv * kv;
     const struct vattn_index * index; /* NULL for methods without an index; a sparse call without one is exact */
+    const struct vattn_selector * selector; /* NULL, or see vattn_experimental.h: the methods libvattn is compared with */
     struct vattn_state * state;       /* NULL = cold controller, nothing learned; else read and updated */
     const float * q;                  /* [n_heads][head_dim], RoPE applied, not multiplied by scale */
     size_t q_head_stride;             /* bytes; 0 = contiguous */

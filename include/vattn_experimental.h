@@ -29,6 +29,52 @@ enum vattn_stage {
 
 VATTN_API enum vattn_stage vattn_call_stage(const struct vattn_call * call);
 
+/* ------------------------------------------------------------------------------------------------------- selectors */
+
+/*
+ * A selector proposes which rows are read for certain: the indexes of the methods that libvattn is compared with.
+ * It is built once over the rows of one layer, is read-only during calls, and is handed over in vattn_input.selector.
+ */
+struct vattn_selector;
+
+/* Signatures sign(W3 silu(W2 silu(W1 x))) of one layer, as HashAttention's; row-major [out][in], biases may be NULL. */
+struct vattn_hash_weights {
+    int32_t n_layers; /* linear layers, 1..3 */
+    int32_t width[4]; /* head_dim, hidden ..., bits (at most 64) */
+    const float *k_weight[3], *k_bias[3]; /* [n_kv_heads][out][in], [n_kv_heads][out] */
+    const float *q_weight[3], *q_bias[3]; /* [n_heads][out][in], [n_heads][out] */
+};
+
+/* Zero means the default of the publication or of its authors' code. */
+struct vattn_selector_options {
+    size_t struct_size;
+    enum vattn_method kind;       /* TOPK_ORACLE ... SOCKET */
+    double top_p;                 /* topp-oracle: share of the remaining mass; 0.9 */
+    int32_t page;                 /* quest: rows of a page; 16 */
+    int32_t group_factor;         /* double-sparsity: head_dim / group_factor channels; 16 */
+    int32_t label_bits;           /* double-sparsity: bits of a channel; 4 */
+    int32_t pq_groups, pq_bits, pq_iterations; /* pq: sub-vectors 2, bits of a centroid number 6, k-means steps 10 */
+    int32_t hash_bits;            /* hash with random hyperplanes: 32 */
+    const struct vattn_hash_weights * hash_weights; /* hash: NULL = random hyperplanes; copied */
+    int32_t lsh_k, lsh_l, lsh_collisions;           /* magicpig: bits 10, tables 150, least collisions 2 */
+    int32_t socket_k, socket_l;   /* socket: bits, tables */
+    double socket_tau;            /* socket: softness */
+    uint64_t seed;
+};
+
+/*
+ * vattn_selector_create() - build the selector's index over the first kv->n_keys rows of every KV head.
+ *   q_second_moment  as in vattn_index_calibrate; used by the kinds that calibrate channels; NULL = identity
+ * Allocates.  Errors: INVALID_ARGUMENT, UNSUPPORTED, NOT_FINITE, NO_MEMORY.
+ */
+VATTN_API enum vattn_status vattn_selector_create(const struct vattn_plan * plan, const struct vattn_kv * kv,
+                                                  const struct vattn_selector_options * options,
+                                                  const float * q_second_moment, struct vattn_selector ** selector);
+VATTN_API void vattn_selector_free(struct vattn_selector * selector);
+
+/* Bytes of the index it keeps; 0 for kinds that keep none. */
+VATTN_API size_t vattn_selector_bytes(const struct vattn_selector * selector);
+
 #ifdef __cplusplus
 }
 #endif

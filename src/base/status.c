@@ -30,7 +30,25 @@ const char * vattn_status_name(enum vattn_status status) {
     return "unknown status";
 }
 
-static const char * const method_names[] = {"exact", "sparse", "paper-d"};
+static const char * const method_names[VATTN_METHOD_COUNT] = {
+    [VATTN_METHOD_EXACT] = "exact",
+    [VATTN_METHOD_SPARSE] = "sparse",
+    [VATTN_METHOD_PAPER_D] = "paper-d",
+    [VATTN_METHOD_SPARSE_STRICT] = "sparse-strict",
+    [VATTN_METHOD_PAPER_N] = "paper-n",
+    [VATTN_METHOD_PAPER_SDPA] = "paper-sdpa",
+    [VATTN_METHOD_HUB] = "hub",
+    [VATTN_METHOD_SINK_WINDOW] = "sink-window",
+    [VATTN_METHOD_TOPK_ORACLE] = "topk-oracle",
+    [VATTN_METHOD_TOPP_ORACLE] = "topp-oracle",
+    [VATTN_METHOD_UNIFORM] = "uniform",
+    [VATTN_METHOD_QUEST] = "quest",
+    [VATTN_METHOD_DOUBLE_SPARSITY] = "double-sparsity",
+    [VATTN_METHOD_PQ] = "pq",
+    [VATTN_METHOD_HASH] = "hash",
+    [VATTN_METHOD_MAGICPIG] = "magicpig",
+    [VATTN_METHOD_SOCKET] = "socket",
+};
 static const char * const scope_names[] = {"head", "layer", "token"};
 
 static int name_index(const char * const * names, int n, const char * name) {
@@ -43,7 +61,7 @@ static int name_index(const char * const * names, int n, const char * name) {
 }
 
 const char * vattn_method_name(enum vattn_method method) {
-    return (unsigned)method < 3 ? method_names[method] : "unknown method";
+    return (unsigned)method < VATTN_METHOD_COUNT ? method_names[method] : "unknown method";
 }
 
 const char * vattn_scope_name(enum vattn_scope scope) {
@@ -51,7 +69,7 @@ const char * vattn_scope_name(enum vattn_scope scope) {
 }
 
 bool vattn_method_parse(const char * name, enum vattn_method * out) {
-    int i = name_index(method_names, 3, name);
+    int i = name_index(method_names, VATTN_METHOD_COUNT, name);
     if (i >= 0) {
         *out = (enum vattn_method)i;
     }

@@ -37,6 +37,9 @@ static const char * unsupported(const struct vattn_options * o) {
     if (o->has_sink_logits) {
         return "has_sink_logits: not implemented, must be false";
     }
+    if (o->method > VATTN_METHOD_PAPER_D && o->method < VATTN_METHOD_COUNT) {
+        return "method: not implemented yet";
+    }
     return NULL;
 }
 
@@ -65,7 +68,7 @@ static const char * invalid(const struct vattn_options * o) {
     if (reason != NULL) {
         return reason;
     }
-    if ((unsigned)o->method > VATTN_METHOD_PAPER_D || (unsigned)o->scope > VATTN_SCOPE_TOKEN || o->n_layers < 1) {
+    if ((unsigned)o->method >= VATTN_METHOD_COUNT || (unsigned)o->scope > VATTN_SCOPE_TOKEN || o->n_layers < 1) {
         return "method, scope, n_layers: out of range";
     }
     if (!inside(o->eps, 1e-6, 0.999) || !inside(o->delta, 1e-9, 0.5)) {
