@@ -43,6 +43,15 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void score_step(const char * const * row, bool 
     }
 }
 
+/* Four scores or one.  Not a masked store: gcc 12 folds it into a masked vextractf32x4, which faults on masked lanes too. */
+VATTN_AVX512 VATTN_ALWAYS_INLINE void store_rows(float * out, __m128 score, const int32_t n_rows) {
+    if (n_rows == TILE_ROWS) {
+        _mm_storeu_ps(out, score);
+    } else {
+        _mm_store_ss(out, score);
+    }
+}
+
 VATTN_AVX512 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, const char * const * ahead, bool is_f16,
                                                  const float * q, const int32_t dim, const int32_t n_rows,
                                                  const int32_t n_heads, float * out, ptrdiff_t ld) {
@@ -65,16 +74,15 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, const
         score_step(row, is_f16, q, dim, d, first_lanes(dim - d), true, n_rows, n_heads, sum);
     }
     const __m512 all = reduce16(sum);
-    const __mmask8 rows_mask = (__mmask8)first_lanes(n_rows);
-    _mm_mask_storeu_ps(out, rows_mask, _mm512_castps512_ps128(all));
+    store_rows(out, _mm512_castps512_ps128(all), n_rows);
     if (n_heads > 1) {
-        _mm_mask_storeu_ps(out + ld, rows_mask, _mm512_extractf32x4_ps(all, 1));
+        store_rows(out + ld, _mm512_extractf32x4_ps(all, 1), n_rows);
     }
     if (n_heads > 2) {
-        _mm_mask_storeu_ps(out + 2 * ld, rows_mask, _mm512_extractf32x4_ps(all, 2));
+        store_rows(out + 2 * ld, _mm512_extractf32x4_ps(all, 2), n_rows);
     }
     if (n_heads > 3) {
-        _mm_mask_storeu_ps(out + 3 * ld, rows_mask, _mm512_extractf32x4_ps(all, 3));
+        store_rows(out + 3 * ld, _mm512_extractf32x4_ps(all, 3), n_rows);
     }
 }
 

@@ -155,10 +155,12 @@ SCALAR __m128i _mm_loadu_si128(const __m128i * at) {
     return r;
 }
 
-SCALAR void _mm_mask_storeu_ps(void * at, __mmask8 mask, __m128 x) {
-    LANES(4) if (mask >> lane & 1) {
-        memcpy((char *)at + 4 * lane, &x.f[lane], 4);
-    }
+SCALAR void _mm_storeu_ps(float * at, __m128 x) {
+    memcpy(at, x.f, sizeof x.f);
+}
+
+SCALAR void _mm_store_ss(float * at, __m128 x) {
+    memcpy(at, x.f, sizeof x.f[0]);
 }
 
 SCALAR __m512 _mm512_cvtph_ps(__m256i x) {
