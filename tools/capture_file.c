@@ -58,6 +58,20 @@ static const char * disagreement(const struct safetensor * q, const struct safet
     return NULL;
 }
 
+static bool read_calibrate_rows(struct capture * capture, char * reason, size_t reason_bytes) {
+    const char * text = safetensors_metadata(&capture->file, "calibrate_rows");
+    char * end = NULL;
+    if (text == NULL)
+        return true;
+    capture->calibrate_rows = strtoll(text, &end, 10);
+    if (end == text || *end != 0 || capture->calibrate_rows < 1 || capture->calibrate_rows > capture->n_keys) {
+        snprintf(reason, reason_bytes, "metadata 'calibrate_rows' is '%.20s', not a number from 1 to %lld", text,
+                 (long long)capture->n_keys);
+        return false;
+    }
+    return true;
+}
+
 static bool read_metadata(struct capture * capture, char * reason, size_t reason_bytes) {
     const char * scale = safetensors_metadata(&capture->file, "scale");
     const char * layer = safetensors_metadata(&capture->file, "layer");
@@ -79,7 +93,7 @@ static bool read_metadata(struct capture * capture, char * reason, size_t reason
         }
         capture->layer = (int32_t)value;
     }
-    return true;
+    return read_calibrate_rows(capture, reason, reason_bytes);
 }
 
 static bool check_steps(const struct capture * capture, char * reason, size_t reason_bytes) {
@@ -143,6 +157,9 @@ void capture_must_open(const char * path, struct capture * capture) {
 
 void capture_close(struct capture * capture) {
     safetensors_close(&capture->file);
+    for (size_t i = 0; i < sizeof capture->made / sizeof *capture->made; i++)
+        free(capture->made[i]);
+    memset(capture, 0, sizeof *capture);
 }
 
 size_t vattn_type_bytes(enum vattn_type type) {

@@ -2,7 +2,8 @@
  * A capture: the queries of some decode steps of one layer and the cache after the last of them.
  *
  *   q f32 [steps, n_heads, head_dim]   n i32 [steps]   k, v f16|f32 [n_kv_heads, n_keys, head_dim | v_dim]
- *   q_second_moment f32 [n_kv_heads, head_dim, head_dim] (optional)   metadata: scale, layer, model, text */
+ *   q_second_moment f32 [n_kv_heads, head_dim, head_dim] (optional)   metadata: scale, layer, model, text,
+ *   calibrate_rows (optional) */
 #ifndef VATTN_TOOLS_CAPTURE_FILE_H
 #define VATTN_TOOLS_CAPTURE_FILE_H
 
@@ -22,6 +23,8 @@ struct capture {
     const int32_t * n;
     const void *k, *v;
     const float * q_second_moment; /* NULL if the file has none */
+    int64_t calibrate_rows;        /* rows that the index may see when it is calibrated; 0 = all */
+    void * made[6];                /* memory of a capture that was made, not opened */
 };
 
 /* False and a sentence in reason if the file is not a well-formed capture. */

@@ -54,11 +54,14 @@ static enum vattn_status encode_rows(struct subject * subject, int threads) {
 
 static void build_index(struct subject * subject, int threads) {
     const struct capture * capture = subject->capture;
+    struct vattn_kv early = subject->kv;
     float * made;
     const float * moment = choose_second_moment(capture, subject->step, &made);
+    if (capture->calibrate_rows > 0 && capture->calibrate_rows < early.n_keys)
+        early.n_keys = capture->calibrate_rows;
     enum vattn_status status = vattn_index_create(subject->plan, subject->n, &subject->index);
     if (status >= 0)
-        status = vattn_index_calibrate(subject->index, &subject->kv, moment);
+        status = vattn_index_calibrate(subject->index, &early, moment);
     if (status >= 0)
         status = encode_rows(subject, threads);
     free(made);

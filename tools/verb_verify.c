@@ -6,6 +6,7 @@
 #include "binomial.h"
 #include "complain.h"
 #include "coverage.h"
+#include "generator.h"
 #include "truth.h"
 #include "verbs.h"
 #include "verify_report.h"
@@ -22,6 +23,10 @@ struct verify_request {
     struct attend_flags flags;
     char ** paths;
     int n_paths;
+    const struct generator ** generators;
+    int n_generators;
+    struct generator_size size;
+    const char * save; /* folder; nothing is verified then */
     int64_t * steps; /* NULL = first, middle, last */
     int n_steps;
     const char * json;
@@ -31,7 +36,8 @@ struct verify_request {
 
 struct verify_run {
     const struct verify_request * request;
-    struct capture * captures;
+    struct capture * captures; /* files, then generators */
+    int n_captures;
     struct case_result * cases;
     int64_t n_cases;
     struct verify_limits limits;
@@ -40,7 +46,7 @@ struct verify_run {
     int64_t n_runs; /* (capture, step) pairs */
 };
 
-/* The steps of one capture to verify: as asked, or first, middle and last without repetition. */
+/* The steps of one capture to verify: as asked, or first, middle and last without repetition, of a made one all. */
 static int steps_of(const struct verify_request * request, const struct capture * capture, int32_t * steps) {
     const int32_t last = capture->n_steps - 1;
     const int32_t usual[] = {0, last / 2, last};
@@ -51,6 +57,11 @@ static int steps_of(const struct verify_request * request, const struct capture 
                 give_up("--steps: %s has steps 0 to %d", capture->path, last);
             steps[n++] = (int32_t)request->steps[i];
         }
+        return n;
+    }
+    if (capture->made[0] != NULL) {
+        for (; n < capture->n_steps; n++)
+            steps[n] = n;
         return n;
     }
     for (int i = 0; i < 3; i++)
@@ -157,37 +168,82 @@ static void verify_step(struct verify_run * run, int number, int32_t step, struc
     free(truth);
 }
 
+/* Room for the steps of any capture. */
+static int32_t * step_list(const struct verify_run * run, int number) {
+    return must_alloc((size_t)(run->request->n_steps + 3 + run->captures[number].n_steps), sizeof(int32_t));
+}
+
+static void count_cases(struct verify_run * run, int number) {
+    const struct verify_request * request = run->request;
+    const struct capture * capture = &run->captures[number];
+    int32_t * steps = step_list(run, number);
+    const int n_steps = steps_of(request, capture, steps);
+    run->n_runs += n_steps;
+    run->n_cases += (int64_t)n_steps * cases_per_step(request, capture);
+    free(steps);
+    if (request->flags.options.scope == VATTN_SCOPE_TOKEN && capture->n_heads != run->captures[0].n_heads)
+        give_up("%s: has another number of heads than %s; verify them apart in scope token", capture->path,
+                run->captures[0].path);
+}
+
 static void open_captures(struct verify_run * run) {
     const struct verify_request * request = run->request;
-    run->captures = must_alloc((size_t)request->n_paths, sizeof *run->captures);
-    for (int i = 0; i < request->n_paths; i++) {
-        int32_t * steps;
-        int n_steps;
-        capture_must_open(request->paths[i], &run->captures[i]);
-        steps = must_alloc((size_t)(request->n_steps + 3), sizeof *steps);
-        n_steps = steps_of(request, &run->captures[i], steps);
-        run->n_runs += n_steps;
-        run->n_cases += (int64_t)n_steps * cases_per_step(request, &run->captures[i]);
-        free(steps);
-        if (request->flags.options.scope == VATTN_SCOPE_TOKEN && run->captures[i].n_heads != run->captures[0].n_heads)
-            give_up("%s: has another number of heads than %s; verify them apart in scope token", request->paths[i],
-                    request->paths[0]);
+    run->n_captures = request->n_paths + request->n_generators;
+    run->captures = must_alloc((size_t)run->n_captures, sizeof *run->captures);
+    for (int i = 0; i < run->n_captures; i++) {
+        if (i < request->n_paths)
+            capture_must_open(request->paths[i], &run->captures[i]);
+        else
+            run->captures[i] =
+                generator_make(request->generators[i - request->n_paths], &request->size, request->flags.threads);
+        count_cases(run, i);
     }
     run->cases = must_alloc((size_t)run->n_cases, sizeof *run->cases);
 }
 
+static void close_captures(struct verify_run * run) {
+    for (int i = 0; i < run->n_captures; i++)
+        capture_close(&run->captures[i]);
+    free(run->captures);
+    free(run->cases);
+}
+
 static void verify_all(struct verify_run * run) {
     struct case_result * next = run->cases;
-    int32_t * steps = must_alloc((size_t)(run->request->n_steps + 3), sizeof *steps);
     progress_start(&run->progress, "verify: draws", run->n_runs * run->request->flags.draws, run->request->progress);
-    for (int i = 0; i < run->request->n_paths; i++) {
+    for (int i = 0; i < run->n_captures; i++) {
+        int32_t * steps = step_list(run, i);
         const int n_steps = steps_of(run->request, &run->captures[i], steps);
         for (int s = 0; s < n_steps; s++) {
             verify_step(run, i, steps[s], next);
             next += cases_per_step(run->request, &run->captures[i]);
         }
+        free(steps);
     }
-    free(steps);
+}
+
+/* --save: made captures as files, one after another, for others to replay. */
+static int save_generators(const struct verify_request * request) {
+    for (int i = 0; i < request->n_generators; i++) {
+        char reason[256];
+        struct capture capture = generator_make(request->generators[i], &request->size, request->flags.threads);
+        if (!generator_save(&capture, request->save, reason, sizeof reason))
+            give_up("--save %s: %s: %s; choose another place", request->save, capture.name, reason);
+        printf("%s/%s.safetensors: %s\n", request->save, capture.name, request->generators[i]->what);
+        capture_close(&capture);
+    }
+    return EXIT_FINE;
+}
+
+static int list_generators(void) {
+    static const char * const notes[] = {
+        [GENERATOR_USUAL] = "",
+        [GENERATOR_LONG] = " [not in 'all': long]",
+        [GENERATOR_OUTSIDE] = " [not in 'all': no sample can see it]",
+    };
+    for (int i = 0; i < generator_count; i++)
+        printf("%-20s %s%s\n", generator_table[i].name, generator_table[i].what, notes[generator_table[i].note]);
+    return EXIT_FINE;
 }
 
 static int verify(const struct verify_request * request) {
@@ -209,14 +265,25 @@ static int verify(const struct verify_request * request) {
     if (request->json != NULL && !verify_write_json(request->json, options, run.captures, run.cases, run.n_cases,
                                                     &run.limits, &run.totals, reason, sizeof reason))
         give_up("--json %s: %s; choose another place", request->json, reason);
-    for (int i = 0; i < request->n_paths; i++)
-        capture_close(&run.captures[i]);
-    free(run.captures);
-    free(run.cases);
+    close_captures(&run);
     return failed > 0 ? EXIT_BROKEN : EXIT_FINE;
 }
 
-enum { KEY_STEPS = 0x200, KEY_JSON, KEY_SINGLE_STAGE, KEY_PROGRESS, KEY_CLAIM_EPS };
+enum {
+    KEY_STEPS = 0x200,
+    KEY_JSON,
+    KEY_SINGLE_STAGE,
+    KEY_PROGRESS,
+    KEY_CLAIM_EPS,
+    KEY_GENERATOR,
+    KEY_LIST,
+    KEY_SAVE,
+    KEY_KEYS,
+    KEY_HEAD_DIM,
+    KEY_GROUP,
+    KEY_KV_HEADS,
+    KEY_DATA_SEED
+};
 
 static const struct argp_option options[] = {
     {"steps", KEY_STEPS, "I,J,...", 0, "decode steps of every capture (default: first, middle, last)", 0},
@@ -226,8 +293,63 @@ static const struct argp_option options[] = {
      "judge by X instead of eps: a planted cheat, to see that verify catches it (run with --eps 0.4 --claim-eps 0.05)",
      0},
     {"progress", KEY_PROGRESS, NULL, 0, "show progress even if stderr is not a terminal", 0},
+    {"generator", KEY_GENERATOR, "NAME,...", 0,
+     "captures made in memory to break estimators; 'all' leaves out those that the list marks", 2},
+    {"list-generators", KEY_LIST, NULL, 0, "what there is", 2},
+    {"save", KEY_SAVE, "DIR", 0, "write the made captures as DIR/NAME.safetensors and verify nothing", 2},
+    {"keys", KEY_KEYS, "N", 0, "keys of a made capture (default: the generator's own, mostly 8192)", 2},
+    {"head-dim", KEY_HEAD_DIM, "D", 0, "length of its rows (default mostly 64)", 2},
+    {"group", KEY_GROUP, "N", 0, "query heads on a KV head (default 3)", 2},
+    {"kv-heads", KEY_KV_HEADS, "N", 0, "KV heads (default 2)", 2},
+    {"data-seed", KEY_DATA_SEED, "N", 0, "another capture of the same kind (default 0)", 2},
     {0},
 };
+
+static void add_generator(struct verify_request * request, const struct generator * generator) {
+    request->generators = realloc(request->generators, (size_t)(request->n_generators + 1) * sizeof(void *));
+    if (request->generators == NULL)
+        give_up("--generator: out of memory");
+    request->generators[request->n_generators++] = generator;
+}
+
+static void add_generators(struct verify_request * request, const char * names) {
+    char * copy = strdup(names);
+    char * rest = copy;
+    for (char * name; (name = strsep(&rest, ",")) != NULL;) {
+        const struct generator * generator = generator_find(name);
+        if (strcmp(name, "all") == 0) {
+            for (int i = 0; i < generator_count; i++)
+                if (generator_table[i].note == GENERATOR_USUAL)
+                    add_generator(request, &generator_table[i]);
+        } else if (generator == NULL)
+            give_up("--generator: '%s' is unknown; --list-generators shows the names", name);
+        else
+            add_generator(request, generator);
+    }
+    free(copy);
+}
+
+static bool parse_size(struct generator_size * size, int key, const char * text) {
+    switch (key) {
+    case KEY_KEYS:
+        size->keys = flag_whole("--keys", text, 2, INT32_MAX);
+        return true;
+    case KEY_HEAD_DIM:
+        size->head_dim = (int32_t)flag_whole("--head-dim", text, 8, 576);
+        return true;
+    case KEY_GROUP:
+        size->group = (int32_t)flag_whole("--group", text, 1, 4096);
+        return true;
+    case KEY_KV_HEADS:
+        size->kv_heads = (int32_t)flag_whole("--kv-heads", text, 1, 4096);
+        return true;
+    case KEY_DATA_SEED:
+        size->seed = (uint64_t)flag_whole("--data-seed", text, 0, INT64_MAX);
+        return true;
+    default:
+        return false;
+    }
+}
 
 static error_t parse(int key, char * text, struct argp_state * state) {
     struct verify_request * request = state->input;
@@ -254,12 +376,22 @@ static error_t parse(int key, char * text, struct argp_state * state) {
     case ARGP_KEY_ARG:
         request->paths[request->n_paths++] = text;
         return 0;
+    case KEY_GENERATOR:
+        add_generators(request, text);
+        return 0;
+    case KEY_LIST:
+        exit(list_generators());
+    case KEY_SAVE:
+        request->save = text;
+        return 0;
     case ARGP_KEY_END:
-        if (request->n_paths == 0)
-            give_up("CAPTURE is missing; try 'vattn verify layer09.safetensors'");
+        if (request->save != NULL && (request->n_generators == 0 || request->n_paths > 0))
+            give_up("--save: writes what --generator makes, and nothing else; name generators and no captures");
+        if (request->n_paths + request->n_generators == 0)
+            give_up("CAPTURE is missing; try 'vattn verify layer09.safetensors' or --generator all");
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return parse_size(&request->size, key, text) ? 0 : ARGP_ERR_UNKNOWN;
     }
 }
 
@@ -271,6 +403,10 @@ static const char doc[] = "Test the promise on captures: for every case (capture
                           "      eps = delta = 0.05, first, middle and last step, 2,000 draws a head\n"
                           "  vattn verify --scope layer --eps 0.1 --json verdict.json layer09.safetensors\n"
                           "      one case per step: all heads together\n"
+                          "  vattn verify --generator all --eps 0.1\n"
+                          "      inputs built to break estimators, made in memory\n"
+                          "  vattn verify --generator one-line,cauchy --keys 30000 --head-dim 128 --group 7 \\\n"
+                          "      --save DIR     the same as files\n"
                           "  vattn verify --method paper-d layer09.safetensors\n"
                           "      the paper's method controls the denominator; expect output misses\n"
                           "\n"
@@ -285,13 +421,14 @@ static const char doc[] = "Test the promise on captures: for every case (capture
 
 int verb_verify(int argc, char ** argv) {
     static const struct argp_child children[] = {{&attend_flags_argp, 0, "How to attend:", 1}, {0}};
-    static const struct argp argp = {options, parse, "CAPTURE...", doc, children, NULL, NULL};
+    static const struct argp argp = {options, parse, "[CAPTURE...]", doc, children, NULL, NULL};
     struct verify_request request = {.paths = must_alloc((size_t)argc, sizeof(char *))};
     int code;
     attend_flags_init(&request.flags, 2000);
     parse_arguments(&argp, argc, argv, &request);
-    code = verify(&request);
+    code = request.save != NULL ? save_generators(&request) : verify(&request);
     free(request.paths);
+    free(request.generators);
     free(request.steps);
     return code;
 }
