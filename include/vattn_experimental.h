@@ -29,6 +29,24 @@ enum vattn_stage {
 
 VATTN_API enum vattn_stage vattn_call_stage(const struct vattn_call * call);
 
+/* -------------------------------------------------------------------------------------------------------- evidence */
+
+/*
+ * What the certificate of a sampled head rests on: the claim is that  max(0, ||out - o|| - bias)^2 / variance  has a
+ * distribution no wider than Fisher's F with nu and 2 neff degrees of freedom (docs/statistics.md).
+ */
+struct vattn_claim {
+    double variance; /* estimated E ||out - o||^2 */
+    double norm;     /* ||out|| */
+    double bias;     /* bound on the bias of the ratio, in units of ||out|| */
+    double nu, neff; /* degrees of freedom; effective draws behind the variance */
+    int64_t draws;   /* rows read by chance */
+};
+
+/* After the last phase of a call, until its scratch memory is used again: the evidence of one head, or with head -1 that
+ * of the whole call (scope layer).  False where nothing was answered from a sample. */
+VATTN_API bool vattn_call_claim(const struct vattn_call * call, int32_t head, struct vattn_claim * out);
+
 /* ------------------------------------------------------------------------------------------------------- selectors */
 
 /*

@@ -142,7 +142,7 @@ static double work_once(struct worker * worker, int layer, int threads, struct s
     };
     const double started = seconds_now();
     const enum vattn_status status =
-        team_attend(worker->plan, &input, worker->work, vattn_call_bytes(worker->plan), threads, clock);
+        team_attend(worker->plan, &input, worker->work, vattn_call_bytes(worker->plan), threads, clock, NULL);
     if (status < 0)
         give_up("a call on synthetic keys failed: %s; please report this", vattn_status_name(status));
     return seconds_now() - started;

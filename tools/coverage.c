@@ -2,6 +2,7 @@
 #include "coverage.h"
 
 #include "complain.h"
+#include "f_tail.h"
 #include "truth.h"
 
 #include <math.h>
@@ -9,11 +10,17 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <vattn_experimental.h>
 
-static struct draw_table table_create(const struct subject * subject, bool layer, int64_t draws) {
+int32_t cases_of_call(const struct capture * capture, enum vattn_scope scope) {
+    return scope == VATTN_SCOPE_LAYER ? 1 : capture->n_heads + (scope == VATTN_SCOPE_TOKEN);
+}
+
+static struct draw_table table_create(const struct subject * subject, enum vattn_scope scope, int64_t draws) {
     struct draw_table table = {
         .draws = draws,
-        .n_cases = layer ? 1 : subject->capture->n_heads,
+        .n_cases = cases_of_call(subject->capture, scope),
+        .n_heads = scope == VATTN_SCOPE_LAYER ? 0 : subject->capture->n_heads,
         .n_kv_heads = subject->capture->n_kv_heads,
     };
     table.outcome = must_alloc((size_t)draws * (size_t)table.n_cases, sizeof *table.outcome);
@@ -29,30 +36,69 @@ void draw_table_free(struct draw_table * table) {
     memset(table, 0, sizeof *table);
 }
 
+static double length(const double * x, size_t n) {
+    double square = 0;
+    for (size_t i = 0; i < n; i++)
+        square += x[i] * x[i];
+    return sqrt(square);
+}
+
+/* Where the error of a draw lies in the distribution that its certificate claims; -1 where it claims none. */
+static float rank_of(const struct caller * caller, int32_t head, double error) {
+    struct vattn_claim e;
+    const double rounding = 1e-5;
+    if (!vattn_call_claim(caller->call, head, &e))
+        return -1;
+    if (error <= rounding * e.norm)
+        return e.variance > 0 ? (float)f_tail(error * error / e.variance, e.nu, 2 * e.neff) : 1;
+    return (float)f_tail(pow(fmax(0, error - e.bias), 2) / e.variance, e.nu, 2 * e.neff);
+}
+
+/* answer and truth: of one head, or with head -1 of all heads. */
+static struct outcome outcome_of(const struct caller * caller, int32_t head, enum vattn_answer answer,
+                                 const float * out, const double * truth, size_t n) {
+    const double error = truth_relative_error(out, truth, (int64_t)n);
+    return (struct outcome){
+        .error = (float)error,
+        .rank = rank_of(caller, head, error * length(truth, n)),
+        .answer = (uint8_t)answer,
+        .beyond = answer == VATTN_ANSWER_CERTIFIED && !(error <= (double)caller->cert[head < 0 ? 0 : head].bound),
+    };
+}
+
+/* All heads together: the largest error. */
+static struct outcome worst_of(const struct outcome * outcome, int32_t n_heads, enum vattn_answer answer) {
+    struct outcome worst = {.rank = -1, .answer = (uint8_t)answer};
+    for (int32_t h = 0; h < n_heads; h++) {
+        worst.error = !(outcome[h].error <= worst.error) ? outcome[h].error : worst.error;
+        worst.beyond |= outcome[h].beyond;
+    }
+    return worst;
+}
+
 static void record(struct draw_table * table, int64_t at, const struct subject * subject, const struct caller * caller,
-                   const double * truth, bool layer) {
+                   const double * truth) {
     const struct capture * capture = subject->capture;
     const size_t v_dim = (size_t)capture->v_dim;
     const int32_t group = capture->n_heads / capture->n_kv_heads;
+    const enum vattn_answer joint = joint_answer(caller->cert, capture->n_heads);
     struct outcome * outcome = table->outcome + (size_t)at * (size_t)table->n_cases;
     table->reading[at] = subject_reading(subject, caller->cert);
     for (int32_t g = 0; g < table->n_kv_heads; g++)
         table->rows_kv_fraction[at * table->n_kv_heads + g] =
             (float)caller->cert[g * group].rows_kv / (float)subject->n;
-    if (layer) {
-        outcome->error = (float)truth_relative_error(caller->out, truth, (int64_t)capture->n_heads * capture->v_dim);
-        outcome->answer = (uint8_t)joint_answer(caller->cert, capture->n_heads);
-        return;
-    }
-    for (size_t h = 0; h < (size_t)capture->n_heads; h++) {
-        outcome[h].error = (float)truth_relative_error(caller->out + h * v_dim, truth + h * v_dim, capture->v_dim);
-        outcome[h].answer = (uint8_t)caller->cert[h].answer;
-    }
+    for (int32_t h = 0; h < table->n_heads; h++)
+        outcome[h] = outcome_of(caller, h, caller->cert[h].answer, caller->out + (size_t)h * v_dim,
+                                truth + (size_t)h * v_dim, v_dim);
+    if (table->n_heads == 0)
+        outcome[0] = outcome_of(caller, -1, joint, caller->out, truth, (size_t)capture->n_heads * v_dim);
+    else if (table->n_cases > table->n_heads)
+        outcome[table->n_heads] = worst_of(outcome, table->n_heads, joint);
 }
 
-struct draw_table draw_table_run(const struct subject * subject, const double * truth, bool layer, int64_t first,
-                                 int64_t draws, int threads, struct progress * progress) {
-    struct draw_table table = table_create(subject, layer, draws);
+struct draw_table draw_table_run(const struct subject * subject, const double * truth, enum vattn_scope scope,
+                                 int64_t first, int64_t draws, int threads, struct progress * progress) {
+    struct draw_table table = table_create(subject, scope, draws);
     atomic_int trouble = VATTN_STATUS_OK;
 #pragma omp parallel num_threads(threads)
     {
@@ -63,7 +109,7 @@ struct draw_table draw_table_run(const struct subject * subject, const double * 
             if (status < 0)
                 atomic_store(&trouble, (int)status);
             else
-                record(&table, i, subject, &caller, truth, layer);
+                record(&table, i, subject, &caller, truth);
             progress_add(progress, 1, omp_get_thread_num() == 0);
         }
         caller_free(&caller);
@@ -80,23 +126,37 @@ static int by_value(const void * a, const void * b) {
     return (x > y) - (x < y);
 }
 
-/* The least error that at least 95 % of the draws do not exceed. */
-static double quantile95(const struct draw_table * table, int32_t number) {
+/* Errors of the draws that are sampled (or of all), sorted; returns how many. */
+static int64_t sorted_errors(const struct draw_table * table, int32_t number, bool sampled, float * errors) {
+    int64_t n = 0;
+    for (int64_t r = 0; r < table->draws; r++) {
+        const struct outcome * outcome = &table->outcome[r * table->n_cases + number];
+        if (!sampled || outcome->answer == VATTN_ANSWER_CERTIFIED)
+            errors[n++] = outcome->error;
+    }
+    qsort(errors, (size_t)n, sizeof *errors, by_value);
+    return n;
+}
+
+/* The least error that at least 95 % of the draws do not exceed; how many different ones samples gave. */
+static void condense_errors(const struct draw_table * table, int32_t number, struct case_result * result) {
     const int64_t rank = (int64_t)ceil(0.95 * (double)table->draws) - 1;
+    const float rounding = 1e-5f;
     float * errors = must_alloc((size_t)table->draws, sizeof *errors);
-    double value;
-    for (int64_t r = 0; r < table->draws; r++)
-        errors[r] = table->outcome[r * table->n_cases + number].error;
-    qsort(errors, (size_t)table->draws, sizeof *errors, by_value);
-    value = (double)errors[rank];
+    sorted_errors(table, number, false, errors);
+    result->error_q95 = (double)errors[rank];
+    const int64_t sampled = sorted_errors(table, number, true, errors);
+    for (int64_t i = 0; i < sampled; i++)
+        result->different += i == 0 || errors[i] != errors[i - 1];
+    result->repeats = sampled >= 50 && result->different <= sampled / 20 && errors[sampled - 1] > rounding;
     free(errors);
-    return value;
 }
 
 struct case_result case_condense(const struct draw_table * table, int32_t number, double eps) {
-    const bool one_head = table->n_cases > 1;
-    const int32_t group = one_head ? table->n_cases / table->n_kv_heads : 0;
-    struct case_result result = {.draws = table->draws, .error_q95 = quantile95(table, number)};
+    const bool one_head = number < table->n_heads;
+    const int32_t group = one_head ? table->n_heads / table->n_kv_heads : 0;
+    struct case_result result = {.draws = table->draws};
+    condense_errors(table, number, &result);
     for (int64_t r = 0; r < table->draws; r++) {
         const struct outcome * outcome = &table->outcome[r * table->n_cases + number];
         const double rows = one_head ? (double)table->rows_kv_fraction[r * table->n_kv_heads + number / group]
@@ -104,6 +164,12 @@ struct case_result case_condense(const struct draw_table * table, int32_t number
         result.misses += !((double)outcome->error <= eps);
         result.uncertified += outcome->answer == VATTN_ANSWER_UNCERTIFIED;
         result.exact += outcome->answer == VATTN_ANSWER_EXACT;
+        result.beyond += outcome->beyond;
+        if (outcome->rank >= 0) {
+            const int bin = (int)(outcome->rank * RANK_BINS);
+            result.rank[bin < RANK_BINS ? bin : RANK_BINS - 1]++;
+            result.ranked++;
+        }
         result.mean_error += (double)outcome->error / (double)table->draws;
         result.max_error = fmax(result.max_error, (double)outcome->error);
         result.rows_kv_fraction += rows / (double)table->draws;

@@ -71,7 +71,7 @@ static void build_index(struct subject * subject, int threads) {
     subject->index_bytes = vattn_index_bytes(subject->plan, subject->n);
 }
 
-static enum vattn_status call_step(const struct subject * subject, int32_t step, const struct caller * caller,
+static enum vattn_status call_step(const struct subject * subject, int32_t step, struct caller * caller,
                                    uint64_t nonce, int threads) {
     struct vattn_kv kv = subject->kv;
     kv.n_keys = subject->capture->n[step];
@@ -85,7 +85,7 @@ static enum vattn_status call_step(const struct subject * subject, int32_t step,
         .nonce = nonce,
         .layer = subject->capture->layer,
     };
-    return team_attend(subject->plan, &input, caller->work, subject->call_bytes, threads, NULL);
+    return team_attend(subject->plan, &input, caller->work, subject->call_bytes, threads, NULL, &caller->call);
 }
 
 /* Let the controller see the steps before, once, in order. */
@@ -144,7 +144,7 @@ void caller_free(struct caller * caller) {
     free(caller->cert);
 }
 
-enum vattn_status subject_draw(const struct subject * subject, const struct caller * caller, uint64_t r, int threads) {
+enum vattn_status subject_draw(const struct subject * subject, struct caller * caller, uint64_t r, int threads) {
     memcpy(caller->state, subject->frozen, subject->state_bytes);
     return call_step(subject, subject->step, caller, r, threads);
 }

@@ -27,6 +27,7 @@ struct caller {
     void * state;
     float * out;                     /* [n_heads][v_dim] */
     struct vattn_certificate * cert; /* [n_heads] */
+    struct vattn_call * call;        /* the last one, finished */
 };
 
 /* Failures end the program with one line that names the capture. */
@@ -38,7 +39,7 @@ struct caller caller_create(const struct subject * subject);
 void caller_free(struct caller * caller);
 
 /* Draw r into caller->out and caller->cert; `threads` work on the one call. */
-enum vattn_status subject_draw(const struct subject * subject, const struct caller * caller, uint64_t r, int threads);
+enum vattn_status subject_draw(const struct subject * subject, struct caller * caller, uint64_t r, int threads);
 
 /* What one draw read, added up over KV heads (a KV head's figures are repeated for each of its heads). */
 struct reading {

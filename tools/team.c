@@ -26,14 +26,21 @@ static void next_phase(struct shift * shift) {
 }
 
 enum vattn_status team_attend(const struct vattn_plan * plan, const struct vattn_input * input, void * work,
-                              size_t work_bytes, int threads, struct stage_clock * clock) {
+                              size_t work_bytes, int threads, struct stage_clock * clock,
+                              struct vattn_call ** call) {
     struct shift shift = {.clock = clock, .since = clock ? seconds_now() : 0};
     enum vattn_status status;
-    if (threads <= 1 && clock == NULL)
-        return vattn_attend(plan, input, work, work_bytes);
     status = vattn_call_begin(plan, input, work, work_bytes, &shift.call);
     if (status < 0)
         return status;
+    if (call != NULL)
+        *call = shift.call;
+    if (threads <= 1 && clock == NULL) { /* as vattn_attend does; a team of one would cost more than small calls */
+        for (int32_t n; (n = vattn_call_next(shift.call)) > 0;)
+            for (int32_t task = 0; task < n; task++)
+                vattn_call_task(shift.call, task);
+        return vattn_call_end(shift.call);
+    }
 #pragma omp parallel num_threads(threads)
     for (;;) {
 #pragma omp single

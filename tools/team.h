@@ -10,8 +10,9 @@ struct stage_clock {
     double seconds[VATTN_STAGE_COUNT];
 };
 
-/* clock may be NULL. */
+/* clock may be NULL.  *call (may be NULL, too) is the finished call, in `work`. */
 enum vattn_status team_attend(const struct vattn_plan * plan, const struct vattn_input * input, void * work,
-                              size_t work_bytes, int threads, struct stage_clock * clock);
+                              size_t work_bytes, int threads, struct stage_clock * clock,
+                              struct vattn_call ** call);
 
 #endif

@@ -31,7 +31,7 @@ struct verify_request {
     int n_steps;
     const char * json;
     double claim_eps; /* 0 = eps */
-    bool single_stage, progress;
+    bool single_stage, progress, each_case;
 };
 
 struct verify_run {
@@ -71,7 +71,7 @@ static int steps_of(const struct verify_request * request, const struct capture 
 }
 
 static int32_t cases_per_step(const struct verify_request * request, const struct capture * capture) {
-    return request->flags.options.scope == VATTN_SCOPE_LAYER ? 1 : capture->n_heads;
+    return cases_of_call(capture, request->flags.options.scope);
 }
 
 /* Scope token gives every head of every layer an equal share of delta; that share is what one case is tested for. */
@@ -83,36 +83,45 @@ static double case_delta(const struct verify_request * request, const struct cap
     return options->delta / ((double)captures[0].n_heads * n_layers);
 }
 
+static struct case_limit limit_of(const struct verify_limits * limits, double delta) {
+    const double share = FALSE_ALARM / (double)limits->cases;
+    return (struct case_limit){
+        .delta = delta,
+        .limit1 = binomial_limit(limits->draws1, delta, limits->two_stages ? LOOK_AGAIN : share),
+        .limit2 = binomial_limit(limits->draws2, delta, share),
+    };
+}
+
 static void set_limits(struct verify_run * run) {
     const struct verify_request * request = run->request;
     struct verify_limits * limits = &run->limits;
-    const double share = FALSE_ALARM / (double)run->n_cases;
+    const double delta = case_delta(request, run->captures);
     limits->cases = run->n_cases;
-    limits->case_delta = case_delta(request, run->captures);
     limits->two_stages = !request->single_stage;
     limits->draws1 = request->flags.draws;
-    limits->limit1 = binomial_limit(limits->draws1, limits->case_delta, limits->two_stages ? LOOK_AGAIN : share);
     limits->draws2 = limits->draws1 * STAGE2_DRAWS_FACTOR;
-    limits->limit2 = binomial_limit(limits->draws2, limits->case_delta, share);
+    limits->usual = limit_of(limits, delta);
+    if (request->flags.options.scope == VATTN_SCOPE_TOKEN)
+        limits->joint = limit_of(limits, delta * run->captures[0].n_heads);
 }
 
 /* Draw the suspects of one step again, with nonces that stage 1 did not use.  Batches end early once every suspect has
  * more misses than the whole stage allows: further draws could not save it. */
-static void second_stage(struct verify_run * run, const struct subject * subject, const double * truth, bool layer,
+static void second_stage(struct verify_run * run, const struct subject * subject, const double * truth,
                          struct case_result * cases, int32_t n_cases) {
     const struct verify_limits * limits = &run->limits;
     const int64_t batch = limits->draws1;
     bool open = true;
     progress_extend(&run->progress, limits->draws2);
     for (int64_t done = 0; open && done < limits->draws2; done += batch) {
-        struct draw_table table = draw_table_run(subject, truth, layer, limits->draws1 + done, batch,
+        struct draw_table table = draw_table_run(subject, truth, run->request->flags.options.scope, limits->draws1 + done, batch,
                                                  run->request->flags.threads, &run->progress);
         open = false;
         for (int32_t i = 0; i < n_cases; i++)
             if (cases[i].suspect) {
                 cases[i].draws2 += batch;
                 cases[i].misses2 += case_condense(&table, i, run->totals.eps).misses;
-                cases[i].failed = cases[i].misses2 > limits->limit2;
+                cases[i].failed = cases[i].misses2 > limits_of(limits, &cases[i])->limit2 || cases[i].repeats;
                 open |= !cases[i].failed;
             }
         draw_table_free(&table);
@@ -138,7 +147,7 @@ static double add_readings(struct verify_run * run, const struct subject * subje
 static void verify_step(struct verify_run * run, int number, int32_t step, struct case_result * cases) {
     const struct verify_request * request = run->request;
     const struct capture * capture = &run->captures[number];
-    const bool layer = request->flags.options.scope == VATTN_SCOPE_LAYER;
+    const enum vattn_scope scope = request->flags.options.scope;
     const int32_t n_cases = cases_per_step(request, capture);
     double * truth = must_alloc((size_t)capture->n_heads * (size_t)capture->v_dim, sizeof *truth);
     struct subject subject;
@@ -147,23 +156,26 @@ static void verify_step(struct verify_run * run, int number, int32_t step, struc
     bool any_suspect = false;
     subject_prepare(&subject, capture, step, &request->flags);
     truth_attend(capture, step, request->flags.threads, truth);
-    table = draw_table_run(&subject, truth, layer, 0, request->flags.draws, request->flags.threads, &run->progress);
+    table = draw_table_run(&subject, truth, scope, 0, request->flags.draws, request->flags.threads, &run->progress);
     for (int32_t i = 0; i < n_cases; i++) {
         cases[i] = case_condense(&table, i, run->totals.eps);
         cases[i].capture = number;
         cases[i].step = step;
-        cases[i].head = layer ? -1 : i;
+        cases[i].head = scope == VATTN_SCOPE_LAYER || i >= capture->n_heads ? -1 : i;
+        cases[i].joint = i >= capture->n_heads;
         cases[i].n = subject.n;
-        cases[i].suspect = cases[i].misses > run->limits.limit1;
-        cases[i].failed = cases[i].suspect;
+        cases[i].suspect = cases[i].misses > limits_of(&run->limits, &cases[i])->limit1;
+        cases[i].failed = cases[i].suspect || cases[i].repeats;
         any_suspect |= cases[i].suspect;
     }
     rounds = add_readings(run, &subject, &table);
     draw_table_free(&table);
     if (any_suspect && run->limits.two_stages)
-        second_stage(run, &subject, truth, layer, cases, n_cases);
+        second_stage(run, &subject, truth, cases, n_cases);
     progress_end(&run->progress);
     verify_print_step(capture->name, cases, n_cases, rounds);
+    if (request->each_case)
+        verify_print_cases(cases, n_cases, &run->limits, run->totals.eps);
     subject_free(&subject);
     free(truth);
 }
@@ -282,12 +294,14 @@ enum {
     KEY_HEAD_DIM,
     KEY_GROUP,
     KEY_KV_HEADS,
-    KEY_DATA_SEED
+    KEY_DATA_SEED,
+    KEY_CASES
 };
 
 static const struct argp_option options[] = {
     {"steps", KEY_STEPS, "I,J,...", 0, "decode steps of every capture (default: first, middle, last)", 0},
     {"json", KEY_JSON, "FILE", 0, "write the verdict and every case as JSON; - is stdout", 0},
+    {"cases", KEY_CASES, NULL, 0, "a line for every case, with its slack and how its errors rank in what was claimed", 0},
     {"single-stage", KEY_SINGLE_STAGE, NULL, 0, "decide after the first stage, with its own limit", 0},
     {"claim-eps", KEY_CLAIM_EPS, "X", 0,
      "judge by X instead of eps: a planted cheat, to see that verify catches it (run with --eps 0.4 --claim-eps 0.05)",
@@ -369,6 +383,9 @@ static error_t parse(int key, char * text, struct argp_state * state) {
         return 0;
     case KEY_CLAIM_EPS:
         request->claim_eps = flag_number("--claim-eps", text, 1e-9, 1e9);
+        return 0;
+    case KEY_CASES:
+        request->each_case = true;
         return 0;
     case KEY_PROGRESS:
         request->progress = true;

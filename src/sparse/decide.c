@@ -96,6 +96,7 @@ static void judge_layer(struct vattn_call * c) {
     const struct vattn_plan * plan = c->plan;
     double v = 0.0, o2 = 0.0, squares = 0.0, q = 0.0, bias = 0.0;
     int32_t looks = 0;
+    int64_t draws = 0;
     for (int32_t g = 0; g < plan->opt.n_kv_heads; g++) {
         double root = 0.0;
         for (int32_t h = g * plan->group; h < (g + 1) * plan->group; h++) {
@@ -107,12 +108,14 @@ static void judge_layer(struct vattn_call * c) {
             v += e->v;
             q += sqrt(e->q); /* heads of a group share their rows: the worst case is that draws coincide */
             bias += e->a0 * e->v;
+            draws += e->draws;
             root += e->v / sqrt(vattn_evidence_nu(e, plan->delta_head, plan->opt.v_dim));
             looks = s->groups[g].looks > looks ? s->groups[g].looks : looks;
         }
         squares += root * root;
     }
-    struct vattn_evidence layer = {.o2 = o2, .v = v, .q = q * q, .a0 = v > 0.0 ? bias / v : 0.0, .trace2 = squares};
+    struct vattn_evidence layer = {.o2 = o2, .v = v, .q = q * q, .a0 = v > 0.0 ? bias / v : 0.0, .trace2 = squares,
+                                    .draws = draws};
     layer.top = v > 0.0 ? squares / v : 0.0; /* nu_L either way */
     double allowed = plan->x * sqrt(o2), ratio = v > 0.0 ? ratio_after(plan, &layer, allowed, 1.0) : 0.0;
     bool enough = o2 > 0.0 && isfinite(o2) && isfinite(v) && ratio <= 1.0;
@@ -126,6 +129,7 @@ static void judge_layer(struct vattn_call * c) {
         }
     }
     s->layer_norm = sqrt(o2);
+    s->layer = layer;
 }
 
 static void count_rows(struct vattn_call * c, int32_t g) {

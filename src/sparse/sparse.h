@@ -82,6 +82,7 @@ struct vattn_sparse {
     float * partials;       /* [n_chunks][partial of all heads] */
     uint64_t sign_key;
     double layer_norm;      /* ||O||_F of the last look, scope layer */
+    struct vattn_evidence layer; /* of the last look, scope layer */
 };
 
 static inline struct vattn_chunk * vattn_sparse_chunk(const struct vattn_sparse * s, int32_t g, int32_t chunk) {

@@ -3,6 +3,7 @@
  *
  *   FAKE_MISS    probability of a miss per draw and head (default 0); a miss has error 2 eps, a hit .3 eps
  *   FAKE_HEAD    the only head that misses (default all)
+ *   FAKE_FROZEN  1: every draw is the same
  *   FAKE_ANSWER  0 exact, 1 certified (default), 2 uncertified: what every certificate claims
  *
  * The claim never shows the miss: only a comparison with the truth can find it. */
@@ -16,7 +17,7 @@
 struct vattn_plan {
     struct vattn_options options;
     double miss;
-    int head, answer;
+    int head, answer, frozen;
 };
 
 static double setting(const char * name, double otherwise) {
@@ -70,7 +71,9 @@ static void answer_head(const struct vattn_plan * plan, const struct vattn_input
     const struct vattn_options * o = &plan->options;
     const uint64_t who = o->scope == VATTN_SCOPE_LAYER ? 0 : (uint64_t)head; /* a layer misses as one */
     const bool cheats = plan->head < 0 || plan->head == head;
-    const double error = cheats && uniform(o->seed, in->nonce, who) < plan->miss ? 2 * o->eps : 0.3 * o->eps;
+    const uint64_t nonce = plan->frozen ? 0 : in->nonce;
+    const double jitter = 1 - 0.01 * uniform(o->seed, nonce, who + 1000); /* no two draws have the same error */
+    const double error = (cheats && uniform(o->seed, nonce, who) < plan->miss ? 2 * o->eps : 0.3 * o->eps) * jitter;
     double out[1024], size = 0;
     attend_head(o, in, head, out);
     for (int32_t j = 0; j < o->v_dim; j++)
@@ -106,6 +109,7 @@ enum vattn_status vattn_plan_create(const struct vattn_options * options, struct
     (*plan)->options = *options;
     (*plan)->miss = setting("FAKE_MISS", 0);
     (*plan)->head = (int)setting("FAKE_HEAD", -1);
+    (*plan)->frozen = (int)setting("FAKE_FROZEN", 0);
     (*plan)->answer = (int)setting("FAKE_ANSWER", 1);
     return VATTN_STATUS_OK;
 }
@@ -144,6 +148,13 @@ void vattn_call_task(struct vattn_call * call, int32_t task) {
 
 enum vattn_status vattn_call_end(struct vattn_call * call) {
     return call->plan->answer == 2 ? VATTN_STATUS_UNCERTIFIED : VATTN_STATUS_OK;
+}
+
+bool vattn_call_claim(const struct vattn_call * call, int32_t head, struct vattn_claim * out) {
+    (void)call;
+    (void)head;
+    (void)out;
+    return false;
 }
 
 enum vattn_stage vattn_call_stage(const struct vattn_call * call) {

@@ -11,6 +11,15 @@ says 'PASS: sparse eps 0.05 delta 0.05 scope head: 14 of 14 cases'
 expect 0 "$vattn" verify --draws 200 --steps 3 --scope layer --eps 0.1 "$dir/a.safetensors"
 expect 1 "$vattn" verify --draws 200 --steps 3 --eps 0.4 --claim-eps 0.02 --param max_rows=1 "$dir/a.safetensors"
 says '^FAILED a.safetensors step 3 head'
+expect 0 "$vattn" verify --draws 200 --steps 3 --scope token --param n_layers=10 --eps 0.1 "$dir/a.safetensors"
+says '5 of 5 cases'
+expect 0 "$vattn" verify --draws 400 --steps 3 --cases --json "$dir/v.json" "$dir/a.safetensors"
+says 'head 3 +misses .*beyond its bound .*slack .*ranks'
+# Ranks: every certified draw has one, and they are spread as the certificate claims (a flat claim would fill one bin).
+awk '/"rank_histogram"/ { gsub(/[^0-9,]/, ""); sub(/,$/, ""); n = split($0, bin, ","); sum = most = 0
+         for (i = 1; i <= n; i++) { sum += bin[i]; if (bin[i] > most) most = bin[i] }
+         if (n != 20 || sum != 400 || most > 200) exit 1; cases++ }
+     END { exit cases != 4 }' "$dir/v.json" || fail "rank histograms are not what they should be"
 for off in avx512 avx512,avx2; do # every kernel tier keeps the promise
     VATTN_DISABLE_CPU=$off expect 0 "$vattn" verify --draws 100 --steps 3 "$dir/a.safetensors" "$dir/f32.safetensors"
 done

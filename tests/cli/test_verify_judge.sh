@@ -25,6 +25,14 @@ says '1 of 1 cases'
 expect 1 env FAKE_MISS=0.08 $verify --scope layer
 says 'all heads: '
 expect 1 env FAKE_MISS=0.05 $verify --scope token  # each of four heads has a quarter of delta
+expect 0 env FAKE_MISS=0.01 $verify --scope token  # every head within its share, and all of them together within delta
+says 'all heads of a call together: probability 0.05'
+says '5 of 5 cases'
+expect 1 env FAKE_MISS=0.05 $verify --scope token
+says 'FAILED .* any head: '
+expect 1 env FAKE_FROZEN=1 $verify                 # no miss, but every draw is the same
+says 'FAILED .* head 0: 2000 sampled draws gave only 1 different errors'
+expect 0 env FAKE_FROZEN=1 FAKE_ANSWER=0 $verify   # exact answers may repeat
 expect 1 $verify --claim-eps 0.01                  # hits have .3 eps = .015
 
 # The verdict does not depend on threads, and JSON has what the contract names.
@@ -32,7 +40,7 @@ FAKE_MISS=0.06 $verify --threads 1 --draws 500 --json "$dir/1.json" >/dev/null
 FAKE_MISS=0.06 $verify --threads 3 --draws 500 --json "$dir/3.json" >/dev/null
 cmp "$dir/1.json" "$dir/3.json" || fail "threads change the verdict"
 for key in pass method eps delta scope draws limits rows_kv_fraction bytes_fraction index_bytes_per_token slack cases \
-    capture step head n misses uncertified exact mean_error max_error; do
+    capture step head n misses uncertified exact mean_error max_error mean_slack p_value beyond_bound rank_histogram different_errors; do
     grep -q "\"$key\":" "$dir/1.json" || fail "JSON lacks $key"
 done
 finish

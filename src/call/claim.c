@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the certificates of a finished call rest on, for those who test them.
+ */
+#include <math.h>
+
+#include <vattn_experimental.h>
+
+#include "call/call.h"
+#include "sparse/sparse.h"
+#include "verify/sketch.h"
+
+/* The judge leaves the sketch unread where its answer could not matter; here it always counts. */
+static void complete(const struct vattn_call * c, int32_t h, struct vattn_evidence * e) {
+    size_t size = VATTN_BUCKETS * (size_t)c->plan->opt.v_dim;
+    bool small = c->plan->delta_head < VATTN_DELTA_SATTERTHWAITE;
+    e->trace2 = vattn_sketch_trace2(c->plan->kern, c->sparse->buckets + (size_t)h * size, c->plan->opt.v_dim, e->yy,
+                                    small ? &e->top : NULL);
+}
+
+bool vattn_call_claim(const struct vattn_call * c, int32_t head, struct vattn_claim * out) {
+    if (c == NULL || out == NULL || c->phase != VATTN_PHASE_END || head < -1 || head >= c->plan->opt.n_heads ||
+        !c->sparse_used || (head < 0 && c->plan->opt.scope != VATTN_SCOPE_LAYER)) {
+        return false;
+    }
+    struct vattn_evidence e = head < 0 ? c->sparse->layer : c->sparse->heads[head].evidence;
+    bool sampled = false;
+    for (int32_t h = head < 0 ? 0 : head; h <= (head < 0 ? c->plan->opt.n_heads - 1 : head); h++) {
+        sampled = sampled || c->cert[h].answer == VATTN_ANSWER_CERTIFIED;
+    }
+    if (!sampled) {
+        return false;
+    }
+    if (head >= 0) {
+        complete(c, head, &e);
+    }
+    *out = (struct vattn_claim){.variance = e.v,
+                                        .norm = sqrt(e.o2),
+                                        .bias = sqrt(e.a0 * e.v),
+                                        .nu = vattn_evidence_nu(&e, c->plan->delta_head, c->plan->opt.v_dim),
+                                        .neff = vattn_evidence_neff(&e),
+                                        .draws = e.draws};
+    return true;
+}
