@@ -3,6 +3,7 @@
 #   make            build the library, the plug-in and the command       (build/release)
 #   make test       install what is missing, build twice, run every test
 #   make run        the demo: MODEL= TEXT= NPROMPT= NDECODE= EPS= DELTA= THREADS=
+#   make cheats     planted cheats, and the case of the laboratory that catches each
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make clean      remove build/ (downloads stay in .cache/; `make distclean` removes them and .venv/ too)
 
@@ -12,7 +13,7 @@ PREFIX ?= /usr/local
 # Variables of the demo, handed over when given.
 export MODEL TEXT NPROMPT NDECODE EPS DELTA THREADS VATTN_CACHE JOBS
 
-.PHONY: all deps release dev test check run install clean distclean help
+.PHONY: all deps release dev test check run cheats install clean distclean help
 
 all: release
 
@@ -29,6 +30,9 @@ release dev: deps
 
 test: release dev
 	@scripts/run-tests.sh
+
+cheats: release
+	@VATTN_BUILD=build/release tests/cheats/test_cheats.sh
 
 run: release
 	@scripts/run-demo.sh

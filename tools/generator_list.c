@@ -292,6 +292,23 @@ static void cancel_window_row(const struct draft * draft, int32_t g, int64_t row
         v[j] = (recent ? -1.0f : 1.0f) * draft->v_mean[j] + 0.3f * (float)random_normal(random);
 }
 
+static void half_window_shape(struct draft * draft) {
+    draft->spread = 0.05;
+    for (int32_t j = 0; j < draft->d; j++)
+        draft->v_sd[j] *= 0.1f;
+}
+
+/* Two fifths of the mass on the last rows, which are always read, with the opposite value: an error in the weights of the
+ * sampled rows, common to all of them, is what the output shows most. */
+static void half_window_row(const struct draft * draft, int32_t g, int64_t row, struct random * random, float * k,
+                            float * v) {
+    const bool recent = row >= draft->n - 32;
+    (void)g, (void)random;
+    k[0] = logit_key(recent ? log((double)draft->n / 32 * 2 / 3) : 0);
+    for (int32_t j = 0; j < draft->d && recent; j++)
+        v[j] = -draft->v_mean[j];
+}
+
 static void small_output_shape(struct draft * draft) {
     for (int32_t j = 0; j < draft->d; j++)
         draft->v_mean[j] *= 0.15f;
@@ -473,6 +490,12 @@ const struct generator generator_table[] = {
      .shape = quiet_shape,
      .queries = logit_queries,
      .row = cancel_window_row},
+    {.name = "half-window",
+     .what = "rows that are always read hold two fifths of the mass and the opposite value",
+     .usual = {.keys = 32768, .kv_heads = 1},
+     .shape = half_window_shape,
+     .queries = logit_queries,
+     .row = half_window_row},
     {.name = "small-output", .what = "a common part a seventh of the values' spread", .shape = small_output_shape},
     {.name = "giant-value", .what = "one value a thousand times as long", .row = giant_value_row},
     {.name = "giant-values",
