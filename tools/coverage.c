@@ -58,11 +58,13 @@ static float rank_of(const struct caller * caller, int32_t head, double error) {
 static struct outcome outcome_of(const struct caller * caller, int32_t head, enum vattn_answer answer,
                                  const float * out, const double * truth, size_t n) {
     const double error = truth_relative_error(out, truth, (int64_t)n);
+    const struct vattn_certificate * cert = &caller->cert[head < 0 ? 0 : head];
     return (struct outcome){
         .error = (float)error,
         .rank = rank_of(caller, head, error * length(truth, n)),
         .answer = (uint8_t)answer,
-        .beyond = answer == VATTN_ANSWER_CERTIFIED && !(error <= (double)caller->cert[head < 0 ? 0 : head].bound),
+        .partly = cert->rows_kv < cert->n_keys,
+        .beyond = answer == VATTN_ANSWER_CERTIFIED && !(error <= (double)cert->bound),
     };
 }
 
@@ -72,6 +74,7 @@ static struct outcome worst_of(const struct outcome * outcome, int32_t n_heads, 
     for (int32_t h = 0; h < n_heads; h++) {
         worst.error = !(outcome[h].error <= worst.error) ? outcome[h].error : worst.error;
         worst.beyond |= outcome[h].beyond;
+        worst.partly |= outcome[h].partly;
     }
     return worst;
 }
@@ -126,12 +129,12 @@ static int by_value(const void * a, const void * b) {
     return (x > y) - (x < y);
 }
 
-/* Errors of the draws that are sampled (or of all), sorted; returns how many. */
+/* Errors of the draws that left rows out (or of all draws), sorted; returns how many. */
 static int64_t sorted_errors(const struct draw_table * table, int32_t number, bool sampled, float * errors) {
     int64_t n = 0;
     for (int64_t r = 0; r < table->draws; r++) {
         const struct outcome * outcome = &table->outcome[r * table->n_cases + number];
-        if (!sampled || outcome->answer == VATTN_ANSWER_CERTIFIED)
+        if (!sampled || (outcome->answer == VATTN_ANSWER_CERTIFIED && outcome->partly))
             errors[n++] = outcome->error;
     }
     qsort(errors, (size_t)n, sizeof *errors, by_value);
@@ -145,7 +148,7 @@ static void condense_errors(const struct draw_table * table, int32_t number, str
     float * errors = must_alloc((size_t)table->draws, sizeof *errors);
     sorted_errors(table, number, false, errors);
     result->error_q95 = (double)errors[rank];
-    const int64_t sampled = sorted_errors(table, number, true, errors);
+    const int64_t sampled = result->partly = sorted_errors(table, number, true, errors);
     for (int64_t i = 0; i < sampled; i++)
         result->different += i == 0 || errors[i] != errors[i - 1];
     result->repeats = sampled >= 50 && result->different <= sampled / 20 && errors[sampled - 1] > rounding;

@@ -18,6 +18,7 @@ struct outcome {
     float error;    /* true relative error; of all heads together the largest */
     float rank;     /* P(F > T); -1 where nothing is claimed by this theory */
     uint8_t answer; /* enum vattn_answer */
+    bool partly;    /* rows were left out: another draw would leave out others */
     bool beyond;    /* the error exceeds the bound that the certificate states */
 };
 
@@ -53,7 +54,7 @@ struct case_result {
     double rows_kv_fraction, mean_error, max_error, error_q95;
     int64_t rank[RANK_BINS]; /* draws whose rank lies in [b, b + 1) / RANK_BINS */
     int64_t ranked, beyond;  /* draws with a rank; certified draws beyond their own bound */
-    int64_t different;       /* different errors among the sampled draws */
+    int64_t partly, different; /* draws that left rows out; different errors among them */
     bool suspect, failed;    /* after stage 1; at the end */
     bool repeats;            /* sampled draws repeat one another: their random numbers do not differ */
 };

@@ -129,9 +129,9 @@ static void print_failure(const char * capture, const struct case_result * c, co
     char who[32];
     name_case(c, who);
     if (c->repeats)
-        printf("FAILED %s step %d %s: %lld sampled draws gave only %lld different errors: they are no independent "
+        printf("FAILED %s step %d %s: %lld draws that left rows out gave only %lld different errors: they are no independent "
                "draws\n",
-               capture, c->step, who, (long long)(c->draws - c->exact - c->uncertified), (long long)c->different);
+               capture, c->step, who, (long long)c->partly, (long long)c->different);
     else
         printf("FAILED %s step %d %s: %lld misses in %lld draws (%.2f %%), limit %lld, max error %.4f\n", capture,
                c->step, who, misses, draws, 100.0 * (double)misses / (double)draws,

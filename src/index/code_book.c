@@ -237,3 +237,16 @@ void vattn_code_book_fit_steps(struct vattn_code_book * book, int32_t d, const f
         book->error_var[a] = (float)least;
     }
 }
+
+#define FLOOR_SHARE 0.01
+
+void vattn_code_book_floor_errors(struct vattn_code_book * book, int32_t d) {
+    double sum = 0.0;
+    for (int32_t a = 0; a < d; a++) {
+        sum += (double)book->error_var[a];
+    }
+    float least = fmaxf((float)(FLOOR_SHARE * sum / d), 1e-30F);
+    for (int32_t a = 0; a < d; a++) {
+        book->error_var[a] = fmaxf(book->error_var[a], least);
+    }
+}

@@ -21,19 +21,23 @@ static float quantise(float y, float step, int bits, uint8_t * code) {
 
 /* Coordinate a of n rows: y -> codes; the squared error is added (NaN stays NaN: such rows are not covered). */
 static void quantise_coordinate(const struct vattn_code_book * book, int32_t a, const float * y, int32_t n,
-                                uint8_t * code, float * residual2) {
+                                uint8_t * code, float * residual2, float * unlikely) {
     int bits = vattn_code_bits(book->layout, a);
+    float inverse = 1.0F / book->error_var[a];
     for (int32_t j = 0; j < n; j++) {
         float r = y[j] - book->shift[a];
         if (bits > 0 && isfinite(r)) {
             r -= quantise(r, book->step[a], bits, &code[j]);
         }
         residual2[j] += r * r;
+        if (unlikely != NULL) {
+            unlikely[j] += r * r * inverse;
+        }
     }
 }
 
 void vattn_index_quantise(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n,
-                          uint8_t * code, float * residual2) {
+                          uint8_t * code, float * residual2, float * unlikely) {
     float y[32 * TILE];
     int32_t d = x->plan->opt.head_dim;
     const struct vattn_code_book * book = &x->books[g];
@@ -42,12 +46,15 @@ void vattn_index_quantise(const struct vattn_index * x, const struct vattn_kv * 
     rows.n = n;
     for (int32_t j = 0; j < n; j++) {
         residual2[j] = 0.0F;
+        if (unlikely != NULL) {
+            unlikely[j] = 0.0F;
+        }
     }
     for (int32_t a = 0; a < d; a += 32) { /* 32 coordinates at a time keep the tile small */
         int32_t part = d - a < 32 ? d - a : 32;
         vattn_plan_score(x->plan, &rows, book->basis + (size_t)a * (size_t)d, part, y, TILE);
         for (int32_t i = 0; i < part; i++) {
-            quantise_coordinate(book, a + i, y + i * TILE, n, code + (size_t)(a + i) * TILE, residual2);
+            quantise_coordinate(book, a + i, y + i * TILE, n, code + (size_t)(a + i) * TILE, residual2, unlikely);
         }
     }
 }
@@ -103,10 +110,12 @@ static void store_bonus(struct vattn_index * x, const struct vattn_kv * kv, int3
     }
 }
 
-static void mark_escapes(struct vattn_index * x, int32_t g, int64_t row, int32_t n, const float * residual2) {
+static void mark_escapes(struct vattn_index * x, int32_t g, int64_t row, int32_t n, const float * residual2,
+                         const float * unlikely) {
     uint64_t * set = x->escape + (size_t)g * (size_t)(x->capacity / 64);
+    float most = VATTN_ESCAPE_UNLIKELY * (float)x->plan->opt.head_dim;
     for (int32_t j = 0; j < n; j++) {
-        if (residual2[j] > x->books[g].escape_above) {
+        if (residual2[j] > x->books[g].escape_above || unlikely[j] > most) {
             vattn_bit_set(set, row + j);
         } else {
             vattn_bit_clear(set, row + j);
@@ -116,13 +125,13 @@ static void mark_escapes(struct vattn_index * x, int32_t g, int64_t row, int32_t
 
 static void encode_tile(struct vattn_index * x, const struct vattn_kv * kv, int64_t row, int32_t n) {
     uint8_t code[VATTN_MAX_DIM * TILE];
-    float residual2[TILE];
+    float residual2[TILE], unlikely[TILE];
     uint64_t bad = 0;
     for (int32_t g = 0; g < x->plan->opt.n_kv_heads; g++) {
-        vattn_index_quantise(x, kv, g, row, n, code, residual2);
+        vattn_index_quantise(x, kv, g, row, n, code, residual2, unlikely);
         store(x, g, row, n, code);
         store_bonus(x, kv, g, row, n, residual2);
-        mark_escapes(x, g, row, n, residual2);
+        mark_escapes(x, g, row, n, residual2, unlikely);
         for (int32_t j = 0; j < n; j++) {
             bad |= isfinite(residual2[j]) ? 0 : (uint64_t)1 << j;
         }
@@ -187,7 +196,7 @@ bool vattn_index_row_current(const struct vattn_index * x, const struct vattn_kv
         return false;
     }
     for (int32_t g = 0; g < x->plan->opt.n_kv_heads; g++) {
-        vattn_index_quantise(x, kv, g, row, 1, code, residual2);
+        vattn_index_quantise(x, kv, g, row, 1, code, residual2, NULL);
         if (!isfinite(residual2[0])) {
             return false;
         }

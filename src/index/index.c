@@ -166,7 +166,7 @@ static void set_escape(struct vattn_index * x, const struct vattn_kv * kv, int32
                        float * residual2) {
     uint8_t code[VATTN_MAX_DIM * 64];
     for (int32_t i = 0; i < n; i++) {
-        vattn_index_quantise(x, kv, g, list[i], 1, code, &residual2[i]);
+        vattn_index_quantise(x, kv, g, list[i], 1, code, &residual2[i], NULL);
     }
     qsort(residual2, (size_t)n, sizeof *residual2, compare_floats);
     int32_t at = (int32_t)((1.0 - x->plan->opt.escape) * n);
@@ -245,6 +245,7 @@ static enum vattn_status calibrate_head(struct vattn_index * x, const struct vat
         vattn_code_book_build(&x->books[g], d, x->token_bytes, c->mean, c->cov, moment, (double)x->plan->q_scale);
     if (status == VATTN_STATUS_OK) {
         vattn_code_book_fit_steps(&x->books[g], d, c->x, n);
+        vattn_code_book_floor_errors(&x->books[g], d);
         set_escape(x, kv, g, c->list, n, c->residual2);
         status = value_moments(x, kv, g, c, n) ? VATTN_STATUS_OK : VATTN_STATUS_NOT_FINITE;
     }

@@ -16,7 +16,8 @@ struct vattn_code_book {
     float * shift;      /* [d] <basis_a, mean> */
     float * mean;       /* [d] */
     float * step;       /* [coordinates with bits] */
-    float * error_var;  /* [d] expected squared quantisation error of y_a (lambda_a where it has no bits) */
+    float * error_var;  /* [d] expected squared quantisation error of y_a (lambda_a where it has no bits); none is less
+                         * than a hundredth of their mean */
     float * v_mean;     /* [v_dim] mean value row c */
     float v_rms;        /* root mean square of ||v - c|| */
     float escape_above; /* squared residual ||y - y^||^2 above which a key is on the escape list */
@@ -65,6 +66,9 @@ enum vattn_status vattn_code_book_build(struct vattn_code_book * book, int32_t d
  * few multiples; error_var becomes the measured error.  x: [n][d] rows minus mean. */
 void vattn_code_book_fit_steps(struct vattn_code_book * book, int32_t d, const float * x, int32_t n);
 
+/* No coordinate may claim to be free of error: raise error_var to a hundredth of its mean. */
+void vattn_code_book_floor_errors(struct vattn_code_book * book, int32_t d);
+
 /* Reverse water-filling with the widths of the layout: lambda falling, at most token_bytes bytes per token. */
 struct vattn_code_layout vattn_code_allocate(const double * lambda, int32_t d, size_t token_bytes);
 
@@ -72,9 +76,14 @@ struct vattn_code_layout vattn_code_allocate(const double * lambda, int32_t d, s
 double vattn_quantiser_mse(int bits);
 double vattn_quantiser_step(int bits);
 
-/* Codes of up to 64 rows of KV head g, y^ form: code[a * 64 + j]; residual2[j] = ||y - y^||^2 (NaN for bad rows). */
+/* A row is on the escape list if sum_a (y_a - y^_a)^2 / error_var_a exceeds this times d.  Then the score error of every
+ * other row and of any query is at most sqrt(4 d) times the error that vattn_index_query expects. */
+#define VATTN_ESCAPE_UNLIKELY 4.0F
+
+/* Codes of up to 64 rows of KV head g, y^ form: code[a * 64 + j]; residual2[j] = ||y - y^||^2 (NaN for bad rows);
+ * unlikely[j] = sum_a (y_a - y^_a)^2 / error_var_a, may be NULL. */
 void vattn_index_quantise(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n,
-                          uint8_t * code, float * residual2);
+                          uint8_t * code, float * residual2, float * unlikely);
 
 /* ||v - c||^2 of up to 64 rows of KV head g. */
 void vattn_index_deviation(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g,

@@ -31,7 +31,7 @@ says '5 of 5 cases'
 expect 1 env FAKE_MISS=0.05 $verify --scope token
 says 'FAILED .* any head: '
 expect 1 env FAKE_FROZEN=1 $verify                 # no miss, but every draw is the same
-says 'FAILED .* head 0: 2000 sampled draws gave only 1 different errors'
+says 'FAILED .* head 0: 2000 draws that left rows out gave only 1 different errors'
 expect 0 env FAKE_FROZEN=1 FAKE_ANSWER=0 $verify   # exact answers may repeat
 expect 1 $verify --claim-eps 0.01                  # hits have .3 eps = .015
 
