@@ -13,6 +13,7 @@ struct vattn_selector;
 
 struct vattn_selector_kind {
     enum vattn_method name;
+    bool reads_keys; /* an oracle: score() looks at every key, and keeps no index */
 
     /* Build s->state over rows [0, s->n_keys) of all KV heads and set s->index_bytes.  Allocates. */
     enum vattn_status (*build)(struct vattn_selector * s, const struct vattn_kv * kv, const float * q_second_moment);
@@ -23,7 +24,10 @@ struct vattn_selector_kind {
 
     /*
      * score[i] for rows i in [0, n), n <= s->n_keys: higher = more relevant; any monotone scale.
-     * q [head_dim] of query head `head`, not multiplied by the scale.  Returns the bytes read to know the scores.
+     * q [head_dim] of query head `head`, not multiplied by the scale.  Rows are those of KV head `head` / group.
+     * Returns the bytes read to know the scores.  What one pass reads for all heads of a group is counted for the first of
+     * them alone (vattn_selector_shared); what depends on the head is counted for each.  Keys of the cache itself do
+     * not count here (reads_keys).
      * Threads may call it at once with different work.
      */
     int64_t (*score)(const struct vattn_selector * s, const struct vattn_kv * kv, int32_t head, const float * q, int64_t n,
@@ -42,7 +46,16 @@ struct vattn_selector {
     void * state; /* of the kind */
 };
 
+/* Bytes that a group reads once: all for its first head, none for the others. */
+static inline int64_t vattn_selector_shared(const struct vattn_selector * s, int32_t head, int64_t bytes) {
+    return head % s->plan->group == 0 ? bytes : 0;
+}
+
+/* NULL if the method has no selector of this build. */
+const struct vattn_selector_kind * vattn_selector_kind_of(enum vattn_method method);
+
 extern const struct vattn_selector_kind vattn_selector_topk_oracle;
+extern const struct vattn_selector_kind vattn_selector_topp_oracle; /* the same scores; top_p decides how many */
 extern const struct vattn_selector_kind vattn_selector_quest;
 extern const struct vattn_selector_kind vattn_selector_double_sparsity;
 extern const struct vattn_selector_kind vattn_selector_pq;
