@@ -234,7 +234,8 @@ struct vattn_certificate {
     int64_t rows_k;        /* rows of which only K was read in full */
     int64_t bytes;         /* everything read for the KV head in this call: K, V, codes, side tables */
     float error;           /* estimated relative standard error of the output, 0 where exact */
-    float bound;           /* claimed bound on ||out - o|| / ||o||: eps-type bound reached; 1e-5 exact, inf uncertified */
+    float bound;           /* claimed bound on ||out - o|| / ||o||, exceeded with probability delta at most; never below
+                            * eps / 2 for a sample; 1e-5 exact, inf uncertified */
 };
 
 struct vattn_input {

@@ -19,6 +19,7 @@ int32_t cases_of_call(const struct capture * capture, enum vattn_scope scope) {
 static struct draw_table table_create(const struct subject * subject, enum vattn_scope scope, int64_t draws) {
     struct draw_table table = {
         .draws = draws,
+        .n_keys = subject->n,
         .n_cases = cases_of_call(subject->capture, scope),
         .n_heads = scope == VATTN_SCOPE_LAYER ? 0 : subject->capture->n_heads,
         .n_kv_heads = subject->capture->n_kv_heads,
@@ -151,7 +152,9 @@ static void condense_errors(const struct draw_table * table, int32_t number, str
     const int64_t sampled = result->partly = sorted_errors(table, number, true, errors);
     for (int64_t i = 0; i < sampled; i++)
         result->different += i == 0 || errors[i] != errors[i - 1];
-    result->repeats = sampled >= 50 && result->different <= sampled / 20 && errors[sampled - 1] > rounding;
+    /* a handful of keys may leave few samples to draw; thousands do not */
+    const int64_t least = table->n_keys < 1000 ? 1 : sampled / 20;
+    result->repeats = sampled >= 50 && result->different <= least && errors[sampled - 1] > rounding;
     free(errors);
 }
 

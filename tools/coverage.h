@@ -26,7 +26,7 @@ enum { RANK_BINS = 20 };
 
 /* A run of draws: outcomes [draws][n_cases]; readings [draws]; row fractions [draws][n_kv_heads]. */
 struct draw_table {
-    int64_t draws;
+    int64_t draws, n_keys;
     int32_t n_cases, n_heads, n_kv_heads;
     struct outcome * outcome;
     struct reading * reading;

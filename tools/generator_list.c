@@ -111,7 +111,8 @@ static void mixed_heads_queries(struct draft * draft) {
 }
 
 static void drift_shape(struct draft * draft) {
-    draft->calibrate_rows = draft->n / 2;
+    const int64_t least = draft->n < 64 ? draft->n : 64; /* that an index needs */
+    draft->calibrate_rows = draft->n / 2 > least ? draft->n / 2 : least;
 }
 
 /* After the calibration keys get a new mean, and coordinates that had no variance get some. */

@@ -42,7 +42,7 @@ void verify_add_up(const struct case_result * cases, int64_t n_cases, struct ver
         totals->again += cases[i].draws2 > 0;
     }
     totals->slack = median(slack, n_cases);
-    totals->mean_slack = totals->eps / (q95 / (double)sampled);
+    totals->mean_slack = sampled > 0 ? totals->eps / (q95 / (double)sampled) : 0;
     free(slack);
 }
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define TILE        64
-#define BONUS_LEAST (-32)
+#define BONUS_LEAST (-8) /* one octave: the output may be farther from this value than the mean value is */
 
 static float quantise(float y, float step, int bits, uint8_t * code) {
     float half = (float)(1 << (bits - 1));

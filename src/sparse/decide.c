@@ -5,8 +5,8 @@
  * A head passes iff  sqrt(c V) + |bias| <= x ||o||,  c = quantile of F(nu, 2 neff),  and the guards hold:
  *     A   a0 <= 0.01: the denominator is known to 10 %
  *     C   no single draw may carry more than 1/B of the allowed error:
- *         t <= log2(x ||o|| D / (B v_rms)),  tk <= the same with 4 B,  B = max(10, 3 exp(2 sigma)), sigma in nats,
- *         times ln(1/delta) / ln(20) for delta below .05
+ *         t <= log2(x ||o|| D / (B v_rms)),  tk <= the same with 12 B,  B = max(7, 2.1 exp(2 sigma)), sigma in nats,
+ *         times ln(1/delta) / ln(20) for delta below .05, and times ||o - c|| / (1.5 v_rms) where that is above 1
  *     N   something was drawn by chance, or everything was read
  */
 #include "sparse/sparse.h"
@@ -16,13 +16,15 @@
 
 #define A0_MOST    0.01
 #define OVERSHOOT  1.15
-#define CAP_LEAST  10.0
-#define CAP_SIGMA  3.0
+#define CAP_LEAST  7.0
+#define CAP_SIGMA  2.1
 #define CAP_DELTA  0.05
-#define CAP_KEYS   4.0
+#define CAP_KEYS   12.0
 #define CAP_STEP   3.0F /* octaves that a threshold falls at once because of its cap */
 #define KEY_STEP   4.0F
 #define CAP_SLACK  0.1F
+#define CLAIM_LEAST 0.5 /* part of eps */
+#define FAR_OUTPUT 1.5  /* |o - c| / v_rms of an output that is far from the mean value */
 #define LN2        0.6931471805599453
 
 /* bound / allowed if the variance were `fall` times smaller from `fall` times as many draws */
@@ -44,10 +46,25 @@ static double fall_needed(const struct vattn_plan * plan, const struct vattn_evi
     return fall <= most ? fall : most; /* also for NaN */
 }
 
+/*
+ * The design knows how far a value is from the mean value c, not from the output.  Where the output itself is far from c,
+ * rows near c matter more than it thinks: by up to 1 + |o - c| / |v - c|.  Outputs of usual distance are in B already.
+ */
+static double far_output(const struct vattn_call * c, int32_t h) {
+    const struct vattn_code_book * book = &c->in.index->books[h / c->plan->group];
+    const float * o = c->sparse->estimates + (size_t)h * (size_t)c->plan->opt.v_dim;
+    double sum = 0.0;
+    for (int32_t i = 0; i < c->plan->opt.v_dim; i++) {
+        double x = (double)o[i] - (double)book->v_mean[i];
+        sum += x * x;
+    }
+    return fmax(1.0, sqrt(sum) / (FAR_OUTPUT * (double)book->v_rms));
+}
+
 /* Guard C, log2 units: `allowed` is the error that the promise leaves. */
 static void set_caps(const struct vattn_call * c, int32_t h, double allowed) {
     struct vattn_head * head = &c->sparse->heads[h];
-    double v_rms = (double)c->in.index->books[h / c->plan->group].v_rms;
+    double v_rms = (double)c->in.index->books[h / c->plan->group].v_rms * far_output(c, h);
     double b = fmax(CAP_LEAST, CAP_SIGMA * exp(2.0 * LN2 * (double)head->sigma));
     b *= fmax(1.0, log(c->plan->delta_head) / log(CAP_DELTA)); /* rarer misses are made by single draws */
     head->last_cap = (float)(log2(allowed / (b * v_rms)) + (double)head->log2_d);
@@ -182,9 +199,12 @@ bool vattn_sparse_decide(struct vattn_call * c) {
     return open;
 }
 
-/* ||o^ - o|| <= b and b < ||o^|| give ||o^ - o|| <= b / (||o^|| - b) ||o|| */
-static float claimed(double bound, double norm) {
-    return (float)fmax(1e-5, bound / (norm - bound));
+/*
+ * ||o^ - o|| <= b and b < ||o^|| give ||o^ - o|| <= b / (||o^|| - b) ||o||.  Never less than a part of eps: guard C keeps
+ * a row that was not drawn small against the allowed error, not against the variance that the others show.
+ */
+static float claimed(const struct vattn_plan * plan, double bound, double norm) {
+    return (float)fmax(CLAIM_LEAST * plan->opt.eps, bound / (norm - bound));
 }
 
 static void certify(struct vattn_call * c, int32_t g, int32_t h, int64_t rows_k, int64_t bytes) {
@@ -197,7 +217,7 @@ static void certify(struct vattn_call * c, int32_t g, int32_t h, int64_t rows_k,
                                        .rounds = s->groups[g].looks, .n_keys = c->n_visible,
                                        .rows_kv = s->groups[g].rows_read, .rows_k = rows_k, .bytes = bytes,
                                        .error = (float)sqrt(head->evidence.v / head->evidence.o2),
-                                       .bound = all ? 1e-5F : claimed(head->bound, norm)};
+                                       .bound = all ? 1e-5F : claimed(c->plan, head->bound, norm)};
 }
 
 /* Bytes of the index that a call reads: codes, bonus, coverage and escape bits, the tables of the query. */

@@ -6,7 +6,7 @@
  * scores then lower the probability, and the value is read, and the row used, iff u < pi:
  *
  *     pi1 = clamp(2^(max_h(P_h - tk_h)), floor, 1)           P_h = proxy score + value bonus
- *     pi  = min(pi1, max(pi1 / 8, 2^(max_h(s_h + bonus - t_h))))      s_h = exact score
+ *     pi  = min(pi1, max(pi1 / 16, 2^(max_h(s_h + bonus - t_h))))      s_h = exact score
  *
  * pi is a function of q, K and the thresholds alone, so the rows used are a Poisson sample with probabilities pi: what
  * the two stages save is values that the exact score shows to be unimportant.
@@ -20,7 +20,7 @@
 #include "base/random.h"
 
 #define FLOOR     (VATTN_PROB_ONE >> 10)
-#define KEEP_LEAST 3 /* pi >= pi1 / 2^3 */
+#define KEEP_LEAST 4 /* pi >= pi1 / 2^4 */
 
 static int32_t draw_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t * rows, int32_t * prob,
                          int32_t * draw) {
