@@ -93,6 +93,9 @@ VATTN_API void vattn_selector_free(struct vattn_selector * selector);
 /* Bytes of the index it keeps; 0 for kinds that keep none. */
 VATTN_API size_t vattn_selector_bytes(const struct vattn_selector * selector);
 
+/* Scratch of a call that is given this selector, in place of vattn_call_bytes(). */
+VATTN_API size_t vattn_selector_call_bytes(const struct vattn_plan * plan, const struct vattn_selector * selector);
+
 #ifdef __cplusplus
 }
 #endif

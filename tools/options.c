@@ -2,7 +2,6 @@
 #include "options.h"
 
 #include "complain.h"
-#include "methods.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -62,6 +61,7 @@ int default_threads(void) {
 void attend_flags_init(struct attend_flags * flags, int64_t draws) {
     memset(flags, 0, sizeof *flags);
     flags->options.struct_size = sizeof flags->options;
+    flags->parameters = method_parameters_init();
     flags->options.method = VATTN_METHOD_SPARSE;
     flags->options.scope = VATTN_SCOPE_HEAD;
     flags->options.eps = 0.05;
@@ -72,7 +72,7 @@ void attend_flags_init(struct attend_flags * flags, int64_t draws) {
 }
 
 static const struct argp_option attend_options[] = {
-    {"method", KEY_METHOD, "NAME", 0, "exact, sparse (default), paper-d; see 'vattn methods'", 0},
+    {"method", KEY_METHOD, "NAME", 0, "exact, sparse (default), paper-d, quest, ...; see 'vattn methods'", 0},
     {"eps", KEY_EPS, "X", 0, "relative error of the output that is promised (default 0.05)", 0},
     {"delta", KEY_DELTA, "X", 0, "probability of missing it (default 0.05)", 0},
     {"scope", KEY_SCOPE, "NAME", 0, "what is promised about: each head, all heads of a layer, or all of a token", 0},
@@ -112,7 +112,7 @@ static error_t parse_attend_flag(int key, char * text, struct argp_state * state
         flags->threads = (int)flag_whole("--threads", text, 1, 1024);
         return 0;
     case KEY_PARAM:
-        method_set_parameter(&flags->options, text);
+        method_set_parameter(&flags->options, &flags->parameters, text);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

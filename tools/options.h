@@ -5,11 +5,13 @@
 
 #include <argp.h>
 #include <stdbool.h>
-#include <vattn.h>
+
+#include "methods.h"
 
 /* How the attention is asked for: --method --eps --delta --scope --seed --draws --warm --threads --param. */
 struct attend_flags {
     struct vattn_options options; /* shapes are still zero */
+    struct method_parameters parameters;
     int64_t draws;
     int32_t warm;
     int threads;

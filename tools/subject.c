@@ -3,13 +3,20 @@
 
 #include "complain.h"
 #include "second_moment.h"
+#include "selector_make.h"
 #include "team.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const uint64_t WARM_NONCE = (uint64_t)1 << 63;
 static const int64_t LEAST_ROWS_TO_CALIBRATE = 64;
+
+/* A share of the n keys of this step, at least one row. */
+static int32_t rows_of(double share, int64_t n) {
+    return (int32_t)fmax(1, round(share * (double)n));
+}
 
 static void make_plan(struct subject * subject, const struct attend_flags * flags) {
     const struct capture * capture = subject->capture;
@@ -23,6 +30,10 @@ static void make_plan(struct subject * subject, const struct attend_flags * flag
     options.v_type = capture->v_type;
     options.scale = capture->scale;
     options.max_keys = capture->n_keys;
+    if (flags->parameters.sink_share > 0)
+        options.sink = rows_of(flags->parameters.sink_share, subject->n);
+    if (flags->parameters.window_share > 0)
+        options.window = rows_of(flags->parameters.window_share, subject->n);
     if (vattn_plan_create(&options, &subject->plan, &reason) != VATTN_STATUS_OK)
         give_up("%s: the library refuses this capture or these flags: %s", capture->path,
                 reason ? reason : "no reason");
@@ -71,6 +82,17 @@ static void build_index(struct subject * subject, int threads) {
     subject->index_bytes = vattn_index_bytes(subject->plan, subject->n);
 }
 
+static void build_selector(struct subject * subject, const struct attend_flags * flags) {
+    const struct capture * capture = subject->capture;
+    float * made;
+    const float * moment = choose_second_moment(capture, subject->step, &made);
+    subject->selector = selector_make(subject->plan, &flags->parameters, &subject->kv, capture->layer, moment,
+                                      capture->path);
+    free(made);
+    if (subject->selector != NULL)
+        subject->index_bytes = vattn_selector_bytes(subject->selector);
+}
+
 static enum vattn_status call_step(const struct subject * subject, int32_t step, struct caller * caller,
                                    uint64_t nonce, int threads) {
     struct vattn_kv kv = subject->kv;
@@ -78,6 +100,7 @@ static enum vattn_status call_step(const struct subject * subject, int32_t step,
     const struct vattn_input input = {
         .kv = &kv,
         .index = subject->index,
+        .selector = subject->selector,
         .state = caller->state,
         .q = capture_query(subject->capture, step),
         .out = caller->out,
@@ -108,10 +131,11 @@ void subject_prepare(struct subject * subject, const struct capture * capture, i
     subject->n = capture->n[step];
     make_plan(subject, flags);
     subject->kv = capture_view(capture, subject->n);
-    if (flags->options.method == VATTN_METHOD_SPARSE && subject->n >= LEAST_ROWS_TO_CALIBRATE)
+    if (method_entry_of(flags->options.method)->index == INDEX_CODE && subject->n >= LEAST_ROWS_TO_CALIBRATE)
         build_index(subject, flags->threads);
+    build_selector(subject, flags);
     subject->state_bytes = vattn_state_bytes(subject->plan);
-    subject->call_bytes = vattn_call_bytes(subject->plan);
+    subject->call_bytes = vattn_selector_call_bytes(subject->plan, subject->selector);
     subject->frozen = must_alloc(subject->state_bytes, 1);
     vattn_state_init(subject->plan, subject->frozen);
     if (flags->warm > 0)
@@ -120,6 +144,7 @@ void subject_prepare(struct subject * subject, const struct capture * capture, i
 
 void subject_free(struct subject * subject) {
     vattn_index_free(subject->index);
+    vattn_selector_free(subject->selector);
     vattn_plan_free(subject->plan);
     free(subject->frozen);
     memset(subject, 0, sizeof *subject);

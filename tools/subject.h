@@ -15,6 +15,7 @@ struct subject {
     int64_t n;
     struct vattn_plan * plan;
     struct vattn_index * index; /* NULL for methods without one, and where n is too small for one */
+    struct vattn_selector * selector; /* NULL for methods without one */
     struct vattn_kv kv;
     void * frozen; /* state after the warm-up */
     size_t state_bytes, call_bytes;

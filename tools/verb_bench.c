@@ -180,7 +180,9 @@ static void parse_methods(struct bench_request * request, const char * text) {
     for (char * word; (word = strsep(&rest, ",")) != NULL;) {
         if (request->n_methods == BENCH_MAX_METHODS)
             give_up("--method: more than %d methods; ask for fewer", BENCH_MAX_METHODS);
-        request->methods[request->n_methods++] = method_must_parse("--method", word);
+        request->methods[request->n_methods] = method_must_parse("--method", word);
+        if (method_entry_of(request->methods[request->n_methods++])->index == INDEX_SELECTOR)
+            give_up("--method %s: bench builds no index of methods of comparison; use verify or attend", word);
     }
     free(copy);
 }
@@ -245,7 +247,7 @@ static error_t parse(int key, char * text, struct argp_state * state) {
         request->layers = (int)flag_whole("--layers", text, 1, 100000);
         return 0;
     case KEY_PARAM:
-        method_set_parameter(&request->options, text);
+        method_set_parameter(&request->options, NULL, text);
         return 0;
     case KEY_JSON:
         request->json = text;

@@ -56,11 +56,16 @@ static bool read_switch(const char * variable) {
     return read_count(variable, 0, 0, 1, "0 or 1") == 1;
 }
 
+/* Methods of comparison that read an index of their own, which nobody builds here. */
+static bool needs_selector(enum vattn_method method) {
+    return method >= VATTN_METHOD_QUEST && method <= VATTN_METHOD_SOCKET;
+}
+
 static void read_method(void) {
     enum vattn_method method = VATTN_METHOD_SPARSE;
     const char * value = value_of("VATTN_METHOD");
-    if (value != NULL && !vattn_method_parse(value, &method)) {
-        refuse("VATTN_METHOD", value, "a method (exact, sparse, paper-d)");
+    if (value != NULL && (!vattn_method_parse(value, &method) || needs_selector(method))) {
+        refuse("VATTN_METHOD", value, "a method without an index of its own (exact, sparse, paper-d, ...)");
     }
     atomic_store(&plug_method, (int)method);
 }

@@ -6,12 +6,13 @@
 
 #include "base/bits.h"
 #include "exact/dense.h"
-#include "paper/paper_d.h"
+#include "paper/paper.h"
 #include "sparse/sparse.h"
 
 /* -------------------------------------------------------------------------------------------------------- scratch */
 
-static struct vattn_call * layout(const struct vattn_plan * plan, struct vattn_scratch * s, int64_t n_keys) {
+static struct vattn_call * layout(const struct vattn_plan * plan, struct vattn_scratch * s, int64_t n_keys,
+                                  const struct vattn_selector * selector) {
     const struct vattn_options * o = &plan->opt;
     size_t heads = (size_t)o->n_heads;
     int64_t chunk = vattn_dense_chunk(n_keys);
@@ -22,7 +23,8 @@ static struct vattn_call * layout(const struct vattn_plan * plan, struct vattn_s
     uint8_t * dense = vattn_scratch_take(s, (size_t)o->n_kv_heads, 1);
     struct vattn_certificate * cert = vattn_scratch_take(s, heads, sizeof *cert);
     struct vattn_sparse * sparse = o->method == VATTN_METHOD_SPARSE ? vattn_sparse_layout(plan, s, n_keys) : NULL;
-    struct vattn_paper * paper = o->method == VATTN_METHOD_PAPER_D ? vattn_paper_layout(plan, s, n_keys) : NULL;
+    struct vattn_paper * paper =
+        vattn_paper_serves(o->method) ? vattn_paper_layout(plan, s, n_keys, selector) : NULL;
     if (c != NULL) {
         *c = (struct vattn_call){.plan = plan, .chunk = chunk, .n_chunks = (int32_t)chunks, .q = q,
                                  .partials = partials, .dense = dense, .cert = cert,
@@ -33,7 +35,13 @@ static struct vattn_call * layout(const struct vattn_plan * plan, struct vattn_s
 
 size_t vattn_call_bytes(const struct vattn_plan * plan) {
     struct vattn_scratch s = {NULL, 0};
-    layout(plan, &s, plan->opt.max_keys);
+    layout(plan, &s, plan->opt.max_keys, NULL);
+    return s.used;
+}
+
+size_t vattn_selector_call_bytes(const struct vattn_plan * plan, const struct vattn_selector * selector) {
+    struct vattn_scratch s = {NULL, 0};
+    layout(plan, &s, plan->opt.max_keys, selector);
     return s.used;
 }
 
@@ -63,7 +71,8 @@ static bool input_fits(const struct vattn_plan * plan, const struct vattn_input 
     size_t v_bytes = (size_t)plan->opt.v_dim * vattn_type_bytes(plan->opt.v_type);
     return kv->n_keys >= 0 && kv->n_keys <= plan->opt.max_keys && (kv->n_keys == 0 || (kv->k != NULL && kv->v != NULL)) &&
            (kv->n_keys <= 1 || (kv->k_row_stride >= k_bytes && kv->v_row_stride >= v_bytes)) &&
-           in->layer >= 0 && in->layer < 16384;
+           in->layer >= 0 && in->layer < 16384 &&
+           (!vattn_paper_serves(plan->opt.method) || vattn_paper_selector_fits(plan, in->selector));
 }
 
 enum vattn_status vattn_call_begin(const struct vattn_plan * plan, const struct vattn_input * input, void * work,
@@ -72,12 +81,12 @@ enum vattn_status vattn_call_begin(const struct vattn_plan * plan, const struct 
         return VATTN_STATUS_INVALID_ARGUMENT;
     }
     struct vattn_scratch s = {NULL, 0};
-    layout(plan, &s, input->kv->n_keys);
+    layout(plan, &s, input->kv->n_keys, input->selector);
     if ((uintptr_t)work % VATTN_ALIGN != 0 || s.used > work_bytes) {
         return VATTN_STATUS_NO_MEMORY;
     }
     s = (struct vattn_scratch){work, 0};
-    struct vattn_call * c = layout(plan, &s, input->kv->n_keys);
+    struct vattn_call * c = layout(plan, &s, input->kv->n_keys, input->selector);
     c->in = *input;
     c->phase = VATTN_PHASE_BEGIN;
     c->n_visible = vattn_count(input->kv->visible, input->kv->n_keys);
@@ -177,7 +186,7 @@ static int32_t first_phase(struct vattn_call * c) {
         finish_empty(c);
         return enter(c, VATTN_PHASE_END, 0);
     }
-    if (c->plan->opt.method == VATTN_METHOD_PAPER_D) {
+    if (c->paper != NULL) {
         return enter(c, VATTN_PHASE_PAPER, kv_heads);
     }
     if (is_sparse(c)) {

@@ -6,7 +6,7 @@
  *     sparse:  PREPARE (KV heads) -> SCAN (KV heads x row chunks) -> DESIGN (KV heads)
  *              -> [ GATHER (KV heads x row chunks) -> JUDGE (KV heads x head blocks) -> DESIGN ... ] until all are done
  *              -> DENSE for the KV heads that fell back -> FINISH
- *     paper-d: PAPER (KV heads) -> FINISH
+ *     the methods of comparison: PAPER (KV heads) -> FINISH
  */
 #ifndef VATTN_CALL_H
 #define VATTN_CALL_H
@@ -46,7 +46,7 @@ struct vattn_call {
     struct vattn_certificate * cert; /* [n_heads], always kept; copied out at the end */
     bool sparse_used;             /* this call went through the sparse path */
     struct vattn_sparse * sparse; /* method sparse */
-    struct vattn_paper * paper;   /* method paper-d */
+    struct vattn_paper * paper;   /* the methods of comparison */
 };
 
 static inline const float * vattn_call_q(const struct vattn_call * c, int32_t kv_head) {

@@ -11,6 +11,7 @@
 static const struct vattn_selector_kind * const kinds[] = {
     &vattn_selector_topk_oracle,
     &vattn_selector_topp_oracle,
+    &vattn_selector_magicpig,
 };
 
 const struct vattn_selector_kind * vattn_selector_kind_of(enum vattn_method method) {

@@ -214,6 +214,28 @@ enum vattn_status vattn_index_encode(struct vattn_index * index, const struct va
     return VATTN_STATUS_OK;
 }
 
+enum vattn_status vattn_selector_create(const struct vattn_plan * plan, const struct vattn_kv * kv,
+                                        const struct vattn_selector_options * options, const float * moment,
+                                        struct vattn_selector ** selector) {
+    (void)plan, (void)kv, (void)options, (void)moment;
+    *selector = NULL;
+    return VATTN_STATUS_UNSUPPORTED;
+}
+
+void vattn_selector_free(struct vattn_selector * selector) {
+    (void)selector;
+}
+
+size_t vattn_selector_bytes(const struct vattn_selector * selector) {
+    (void)selector;
+    return 0;
+}
+
+size_t vattn_selector_call_bytes(const struct vattn_plan * plan, const struct vattn_selector * selector) {
+    (void)selector;
+    return vattn_call_bytes(plan);
+}
+
 const char * vattn_version(void) {
     return "fake";
 }

@@ -86,18 +86,36 @@ static void every_method_of_the_list_is_known(void ** state) {
     }
 }
 
+static void every_method_is_in_the_list(void ** state) {
+    (void)state;
+    for (int m = 0; m < VATTN_METHOD_COUNT; m++)
+        assert_int_equal(method_entry_of((enum vattn_method)m)->method, m);
+}
+
 static void parameters_reach_the_options(void ** state) {
     struct vattn_options o = {0};
+    struct method_parameters p = method_parameters_init();
     (void)state;
-    method_set_parameter(&o, "sink=0");
-    method_set_parameter(&o, "window=7");
-    method_set_parameter(&o, "topk=0.1");
-    method_set_parameter(&o, "base=64");
-    method_set_parameter(&o, "code_bits=3");
-    method_set_parameter(&o, "selector=topk-oracle");
+    method_set_parameter(&o, &p, "sink=0");
+    method_set_parameter(&o, &p, "window=7");
+    method_set_parameter(&o, &p, "topk=0.1");
+    method_set_parameter(&o, &p, "base=64");
+    method_set_parameter(&o, &p, "code_bits=3");
+    method_set_parameter(&o, &p, "selector=quest");
+    method_set_parameter(&o, &p, "page=32");
+    method_set_parameter(&o, &p, "top_p=0.75");
+    method_set_parameter(&o, &p, "hash_weights=w.st");
     assert_int_equal(o.sink, -1); /* zero means default in the library: none is -1 */
     assert_int_equal(o.window, 7);
     assert_true(o.paper_topk == 0.1 && o.paper_base == 64 && o.code_bits == 3);
+    assert_true(p.selector.kind == VATTN_METHOD_QUEST && p.selector.page == 32 && p.selector.top_p == 0.75);
+    assert_string_equal(p.hash_weights, "w.st");
+    method_set_parameter(&o, &p, "window=0.25"); /* a share waits for n */
+    assert_true(o.window == 0 && p.window_share == 0.25);
+    method_set_parameter(&o, &p, "window=9");
+    assert_true(o.window == 9 && p.window_share == 0);
+    method_set_parameter(&o, &p, "topk=0"); /* none, not the default */
+    assert_true(o.paper_topk > 0 && o.paper_topk < 1e-9);
 }
 
 int main(void) {
@@ -107,6 +125,7 @@ int main(void) {
         cmocka_unit_test(halves_survive_the_round_trip),
         cmocka_unit_test(second_moment_is_the_mean_over_steps_and_heads),
         cmocka_unit_test(every_method_of_the_list_is_known),
+        cmocka_unit_test(every_method_is_in_the_list),
         cmocka_unit_test(parameters_reach_the_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

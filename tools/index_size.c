@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+#include "index_size.h"
+
+#include "complain.h"
+#include "half.h"
+#include "selector_make.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct vattn_plan * plan_of(const struct method_entry * entry, const struct index_shape * shape) {
+    struct vattn_options options = {.struct_size = sizeof options,
+                                    .n_heads = shape->n_heads,
+                                    .n_kv_heads = shape->n_kv_heads,
+                                    .head_dim = shape->head_dim,
+                                    .k_type = shape->type,
+                                    .v_type = shape->type,
+                                    .max_keys = shape->n_keys,
+                                    .method = entry->method,
+                                    .disabled_tiers = method_disabled_tiers()};
+    struct vattn_plan * plan = NULL;
+    const char * reason = NULL;
+    if (vattn_plan_create(&options, &plan, &reason) == VATTN_STATUS_INVALID_ARGUMENT)
+        give_up("%s: the library refuses this shape: %s", entry->name, reason ? reason : "no reason");
+    return plan; /* NULL where the method is not in this build */
+}
+
+/* Bytes of an index over kv; negative where this build lacks the kind. */
+static double bytes_over(const struct method_entry * entry, const struct method_parameters * parameters,
+                         const struct index_shape * shape, const struct vattn_kv * kv, int32_t layer) {
+    struct vattn_plan * plan = plan_of(entry, shape);
+    struct vattn_selector * selector = NULL;
+    double bytes = -1;
+    if (plan == NULL)
+        return -1;
+    if (entry->index == INDEX_CODE)
+        bytes = (double)vattn_index_bytes(plan, kv->n_keys);
+    else if (selector_try(plan, parameters, kv, layer, NULL, &selector) >= 0)
+        bytes = (double)vattn_selector_bytes(selector);
+    vattn_selector_free(selector);
+    vattn_plan_free(plan);
+    return bytes;
+}
+
+static uint64_t next_bits(uint64_t * state) {
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return z ^ z >> 31;
+}
+
+/* Keys of one layer, uniform in (-1, 1); their size is all that matters. */
+static void * random_keys(const struct index_shape * shape) {
+    const size_t n = (size_t)shape->n_keys * (size_t)shape->n_kv_heads * (size_t)shape->head_dim;
+    void * keys = must_alloc(n, 4);
+    uint64_t state = 1;
+    for (size_t i = 0; i < n; i++) {
+        const float x = (float)((double)(next_bits(&state) >> 11) * 0x1p-52 - 1);
+        if (shape->type == VATTN_TYPE_F32)
+            ((float *)keys)[i] = x;
+        else
+            ((uint16_t *)keys)[i] = half_from_float(x);
+    }
+    return keys;
+}
+
+static double bytes_of_random(const struct method_entry * entry, const struct method_parameters * parameters,
+                              struct index_shape shape, int64_t n_keys) {
+    shape.n_keys = n_keys;
+    void * keys = random_keys(&shape);
+    const size_t row = (size_t)shape.head_dim * (shape.type == VATTN_TYPE_F32 ? 4 : 2);
+    const struct vattn_kv kv = {keys, keys, row * (size_t)shape.n_kv_heads, row, row * (size_t)shape.n_kv_heads, row, n_keys,
+                                NULL};
+    const double bytes = bytes_over(entry, parameters, &shape, &kv, 0);
+    free(keys);
+    return bytes;
+}
+
+double index_size_of_shape(const struct method_entry * entry, const struct method_parameters * parameters,
+                           const struct index_shape * shape) {
+    const int64_t page = parameters->selector.page > 0 ? parameters->selector.page : 16, step = 64 * page;
+    if (entry->index == INDEX_NONE)
+        return 0;
+    const double one = bytes_of_random(entry, parameters, *shape, step);
+    const double two = bytes_of_random(entry, parameters, *shape, 2 * step);
+    if (one < 0 || two < 0)
+        return -1;
+    return (one + (two - one) * (double)(shape->n_keys - step) / (double)step) / (double)shape->n_keys;
+}
+
+double index_size_of_capture(const struct method_entry * entry, const struct method_parameters * parameters,
+                             const struct capture * capture) {
+    const int64_t n = capture->n[capture->n_steps - 1];
+    const struct index_shape shape = {capture->n_heads, capture->n_kv_heads, capture->head_dim, n, capture->k_type};
+    const struct vattn_kv kv = capture_view(capture, n);
+    if (entry->index == INDEX_NONE)
+        return 0;
+    const double bytes = bytes_over(entry, parameters, &shape, &kv, capture->layer);
+    return bytes < 0 ? -1 : bytes / (double)n;
+}
