@@ -47,6 +47,10 @@ struct vattn_claim {
  * of the whole call (scope layer).  False where nothing was answered from a sample. */
 VATTN_API bool vattn_call_claim(const struct vattn_call * call, int32_t head, struct vattn_claim * out);
 
+/* After the last phase of a call, too: the natural logarithm of the head's (estimated) denominator
+ * sum_i exp(scale <q, k_i>) over the visible rows.  False where nothing is visible. */
+VATTN_API bool vattn_call_log_denominator(const struct vattn_call * call, int32_t head, double * log_d);
+
 /* ------------------------------------------------------------------------------------------------------- selectors */
 
 /*

@@ -3,7 +3,6 @@
 
 #include "complain.h"
 #include "f_tail.h"
-#include "truth.h"
 
 #include <math.h>
 #include <omp.h>
@@ -58,7 +57,7 @@ static float rank_of(const struct caller * caller, int32_t head, double error) {
 /* answer and truth: of one head, or with head -1 of all heads. */
 static struct outcome outcome_of(const struct caller * caller, int32_t head, enum vattn_answer answer,
                                  const float * out, const double * truth, size_t n) {
-    const double error = truth_relative_error(out, truth, (int64_t)n);
+    const double error = truth_relative_error(out, 1, truth, (int64_t)n);
     const struct vattn_certificate * cert = &caller->cert[head < 0 ? 0 : head];
     return (struct outcome){
         .error = (float)error,
@@ -67,6 +66,16 @@ static struct outcome outcome_of(const struct caller * caller, int32_t head, enu
         .partly = cert->rows_kv < cert->n_keys,
         .beyond = answer == VATTN_ANSWER_CERTIFIED && !(error <= (double)cert->bound),
     };
+}
+
+/* What the paper's methods promise: D of one head, and N = D o. */
+static void add_parts(struct outcome * outcome, const struct caller * caller, int32_t head, const float * out,
+                      const double * o, double log_d, size_t n) {
+    double estimate;
+    if (!vattn_call_log_denominator(caller->call, head, &estimate))
+        return;
+    outcome->d_error = (float)expm1(estimate - log_d);
+    outcome->n_error = (float)truth_relative_error(out, exp(estimate - log_d), o, (int64_t)n);
 }
 
 /* All heads together: the largest error. */
@@ -81,7 +90,7 @@ static struct outcome worst_of(const struct outcome * outcome, int32_t n_heads, 
 }
 
 static void record(struct draw_table * table, int64_t at, const struct subject * subject, const struct caller * caller,
-                   const double * truth) {
+                   const struct truth * truth) {
     const struct capture * capture = subject->capture;
     const size_t v_dim = (size_t)capture->v_dim;
     const int32_t group = capture->n_heads / capture->n_kv_heads;
@@ -91,16 +100,19 @@ static void record(struct draw_table * table, int64_t at, const struct subject *
     for (int32_t g = 0; g < table->n_kv_heads; g++)
         table->rows_kv_fraction[at * table->n_kv_heads + g] =
             (float)caller->cert[g * group].rows_kv / (float)subject->n;
-    for (int32_t h = 0; h < table->n_heads; h++)
-        outcome[h] = outcome_of(caller, h, caller->cert[h].answer, caller->out + (size_t)h * v_dim,
-                                truth + (size_t)h * v_dim, v_dim);
+    for (int32_t h = 0; h < table->n_heads; h++) {
+        const float * out = caller->out + (size_t)h * v_dim;
+        const double * o = truth->out + (size_t)h * v_dim;
+        outcome[h] = outcome_of(caller, h, caller->cert[h].answer, out, o, v_dim);
+        add_parts(&outcome[h], caller, h, out, o, truth->log_d[h], v_dim);
+    }
     if (table->n_heads == 0)
-        outcome[0] = outcome_of(caller, -1, joint, caller->out, truth, (size_t)capture->n_heads * v_dim);
+        outcome[0] = outcome_of(caller, -1, joint, caller->out, truth->out, (size_t)capture->n_heads * v_dim);
     else if (table->n_cases > table->n_heads)
         outcome[table->n_heads] = worst_of(outcome, table->n_heads, joint);
 }
 
-struct draw_table draw_table_run(const struct subject * subject, const double * truth, enum vattn_scope scope,
+struct draw_table draw_table_run(const struct subject * subject, const struct truth * truth, enum vattn_scope scope,
                                  int64_t first, int64_t draws, int threads, struct progress * progress) {
     struct draw_table table = table_create(subject, scope, draws);
     atomic_int trouble = VATTN_STATUS_OK;
@@ -171,6 +183,9 @@ struct case_result case_condense(const struct draw_table * table, int32_t number
         result.uncertified += outcome->answer == VATTN_ANSWER_UNCERTIFIED;
         result.exact += outcome->answer == VATTN_ANSWER_EXACT;
         result.beyond += outcome->beyond;
+        result.d_misses += one_head && !(fabs((double)outcome->d_error) <= eps);
+        result.n_misses += one_head && !((double)outcome->n_error <= eps);
+        result.d_bias += (double)outcome->d_error / (double)table->draws;
         if (outcome->rank >= 0) {
             const int bin = (int)(outcome->rank * RANK_BINS);
             result.rank[bin < RANK_BINS ? bin : RANK_BINS - 1]++;

@@ -7,7 +7,6 @@
 #include "complain.h"
 #include "coverage.h"
 #include "generator.h"
-#include "truth.h"
 #include "verbs.h"
 #include "verify_report.h"
 
@@ -107,7 +106,7 @@ static void set_limits(struct verify_run * run) {
 
 /* Draw the suspects of one step again, with nonces that stage 1 did not use.  Batches end early once every suspect has
  * more misses than the whole stage allows: further draws could not save it. */
-static void second_stage(struct verify_run * run, const struct subject * subject, const double * truth,
+static void second_stage(struct verify_run * run, const struct subject * subject, const struct truth * truth,
                          struct case_result * cases, int32_t n_cases) {
     const struct verify_limits * limits = &run->limits;
     const int64_t batch = limits->draws1;
@@ -149,14 +148,14 @@ static void verify_step(struct verify_run * run, int number, int32_t step, struc
     const struct capture * capture = &run->captures[number];
     const enum vattn_scope scope = request->flags.options.scope;
     const int32_t n_cases = cases_per_step(request, capture);
-    double * truth = must_alloc((size_t)capture->n_heads * (size_t)capture->v_dim, sizeof *truth);
+    struct truth truth;
     struct subject subject;
     struct draw_table table;
     double rounds;
     bool any_suspect = false;
     subject_prepare(&subject, capture, step, &request->flags);
-    truth_attend(capture, step, request->flags.threads, truth);
-    table = draw_table_run(&subject, truth, scope, 0, request->flags.draws, request->flags.threads, &run->progress);
+    truth = truth_attend(capture, step, request->flags.threads);
+    table = draw_table_run(&subject, &truth, scope, 0, request->flags.draws, request->flags.threads, &run->progress);
     for (int32_t i = 0; i < n_cases; i++) {
         cases[i] = case_condense(&table, i, run->totals.eps);
         cases[i].capture = number;
@@ -164,6 +163,7 @@ static void verify_step(struct verify_run * run, int number, int32_t step, struc
         cases[i].head = scope == VATTN_SCOPE_LAYER || i >= capture->n_heads ? -1 : i;
         cases[i].joint = i >= capture->n_heads;
         cases[i].n = subject.n;
+        cases[i].tail = cases[i].head >= 0 ? truth.tail[i] : 0;
         cases[i].suspect = cases[i].misses > limits_of(&run->limits, &cases[i])->limit1;
         cases[i].failed = cases[i].suspect || cases[i].repeats;
         any_suspect |= cases[i].suspect;
@@ -171,13 +171,13 @@ static void verify_step(struct verify_run * run, int number, int32_t step, struc
     rounds = add_readings(run, &subject, &table);
     draw_table_free(&table);
     if (any_suspect && run->limits.two_stages)
-        second_stage(run, &subject, truth, cases, n_cases);
+        second_stage(run, &subject, &truth, cases, n_cases);
     progress_end(&run->progress);
     verify_print_step(capture->name, cases, n_cases, rounds);
     if (request->each_case)
         verify_print_cases(cases, n_cases, &run->limits, run->totals.eps);
     subject_free(&subject);
-    free(truth);
+    truth_free(&truth);
 }
 
 /* Room for the steps of any capture. */

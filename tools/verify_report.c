@@ -221,6 +221,12 @@ static void add_case(cJSON * list, const struct capture * captures, const struct
     add_ratio(item, "slack", eps, c->error_q95);
     cJSON_AddNumberToObject(item, "beyond_bound", (double)c->beyond);
     cJSON_AddNumberToObject(item, "different_errors", (double)c->different);
+    if (c->head >= 0) {
+        cJSON_AddNumberToObject(item, "denominator_misses", (double)c->d_misses);
+        cJSON_AddNumberToObject(item, "denominator_bias", c->d_bias);
+        cJSON_AddNumberToObject(item, "numerator_misses", (double)c->n_misses);
+        cJSON_AddNumberToObject(item, "tail_mass", c->tail);
+    }
     add_ranks(item, c);
     if (c->draws2 > 0) {
         cJSON_AddNumberToObject(item, "stage2_draws", (double)c->draws2);

@@ -7,6 +7,7 @@
 #include <vattn_experimental.h>
 
 #include "call/call.h"
+#include "paper/paper.h"
 #include "sparse/sparse.h"
 #include "verify/sketch.h"
 
@@ -40,5 +41,24 @@ bool vattn_call_claim(const struct vattn_call * c, int32_t head, struct vattn_cl
                                         .nu = vattn_evidence_nu(&e, c->plan->delta_head, c->plan->opt.v_dim),
                                         .neff = vattn_evidence_neff(&e),
                                         .draws = e.draws};
+    return true;
+}
+
+bool vattn_call_log_denominator(const struct vattn_call * c, int32_t head, double * log_d) {
+    if (c == NULL || log_d == NULL || c->phase != VATTN_PHASE_END || head < 0 || head >= c->plan->opt.n_heads ||
+        c->n_visible == 0) {
+        return false;
+    }
+    int32_t g = head / c->plan->group, i = head % c->plan->group;
+    double log2_d;
+    if (c->paper != NULL) {
+        log2_d = c->paper->heads[head].log2_d;
+    } else if (c->dense[g]) {
+        struct vattn_partial sum = vattn_call_partial(c, 0, g); /* merged into the first chunk */
+        log2_d = (double)sum.m[i] + log2((double)sum.d[i]);
+    } else {
+        log2_d = (double)c->sparse->heads[head].log2_d;
+    }
+    *log_d = log2_d / VATTN_LOG2E;
     return true;
 }

@@ -157,6 +157,11 @@ bool vattn_call_claim(const struct vattn_call * call, int32_t head, struct vattn
     return false;
 }
 
+bool vattn_call_log_denominator(const struct vattn_call * call, int32_t head, double * log_d) {
+    (void)call, (void)head, (void)log_d;
+    return false;
+}
+
 enum vattn_stage vattn_call_stage(const struct vattn_call * call) {
     (void)call;
     return VATTN_STAGE_NONE;

@@ -40,7 +40,7 @@ FAKE_MISS=0.06 $verify --threads 1 --draws 500 --json "$dir/1.json" >/dev/null
 FAKE_MISS=0.06 $verify --threads 3 --draws 500 --json "$dir/3.json" >/dev/null
 cmp "$dir/1.json" "$dir/3.json" || fail "threads change the verdict"
 for key in pass method eps delta scope draws limits rows_kv_fraction bytes_fraction index_bytes_per_token slack cases \
-    capture step head n misses uncertified exact mean_error max_error mean_slack p_value beyond_bound rank_histogram different_errors; do
+    capture step head n misses uncertified exact mean_error max_error mean_slack p_value beyond_bound denominator_misses denominator_bias numerator_misses tail_mass rank_histogram different_errors; do
     grep -q "\"$key\":" "$dir/1.json" || fail "JSON lacks $key"
 done
 finish

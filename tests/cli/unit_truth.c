@@ -35,23 +35,48 @@ static struct capture small_capture(void) {
 
 static void truth_is_softmax(void ** state) {
     const struct capture capture = small_capture();
-    double out[4];
+    struct truth t = truth_attend(&capture, 0, 1); /* equal scores: the mean of the two visible rows */
     (void)state;
-    truth_attend(&capture, 0, 1, out); /* equal scores: the mean of the two visible rows */
-    assert_true(fabs(out[0] - 3) < 1e-15 && fabs(out[1] - 4) < 1e-15);
-    truth_attend(&capture, 1, 2, out); /* scores .5 and 1.5 */
-    assert_true(fabs(out[0] - (2 + 4 * exp(1)) / (1 + exp(1))) < 1e-14);
-    assert_true(out[2] == 4 && out[3] == 8); /* scores 500 and 1500: no overflow, all weight on the second */
+    assert_true(fabs(t.out[0] - 3) < 1e-15 && fabs(t.out[1] - 4) < 1e-15);
+    assert_true(fabs(t.log_d[0] - log(2)) < 1e-15);
+    truth_free(&t);
+    t = truth_attend(&capture, 1, 2); /* scores .5 and 1.5 */
+    assert_true(fabs(t.out[0] - (2 + 4 * exp(1)) / (1 + exp(1))) < 1e-14);
+    assert_true(fabs(t.log_d[0] - log(exp(0.5) + exp(1.5))) < 1e-15);
+    assert_true(t.out[2] == 4 && t.out[3] == 8); /* scores 500 and 1500: no overflow, all weight on the second */
+    assert_true(t.log_d[1] == 1500);
+    truth_free(&t);
+}
+
+/* Forty rows with scores 0, 1, ...: the two largest hold all but 1/e^2 of the softmax, nearly. */
+static void tail_is_what_the_largest_rows_leave(void ** state) {
+    float one[40], row[40];
+    int32_t visible = 40;
+    double sum = 0;
+    for (int i = 0; i < 40; i++) {
+        one[i] = (float)(i * 7 % 40);
+        row[i] = 1;
+        sum += exp(i);
+    }
+    const float unit = 1;
+    const struct capture capture = {.n_steps = 1, .n_heads = 1, .n_kv_heads = 1, .head_dim = 1, .v_dim = 1, .n_keys = 40,
+                                    .k_type = VATTN_TYPE_F32, .v_type = VATTN_TYPE_F32, .scale = 1, .q = &unit,
+                                    .n = &visible, .k = one, .v = row};
+    struct truth t = truth_attend(&capture, 0, 1);
+    (void)state;
+    assert_true(fabs(t.tail[0] - (1 - (exp(39) + exp(38)) / sum)) < 1e-12);
+    truth_free(&t);
 }
 
 static void errors_are_relative(void ** state) {
     const double truth[2] = {3, 4}, zero[2] = {0, 0};
-    const float near[2] = {3, 4.5f}, nothing[2] = {0, 0}, nan_[2] = {NAN, 4};
+    const float near[2] = {3, 4.5f}, nothing[2] = {0, 0}, nan_[2] = {NAN, 4}, half[2] = {1.5f, 2};
     (void)state;
-    assert_true(fabs(truth_relative_error(near, truth, 2) - 0.1) < 1e-15);
-    assert_true(truth_relative_error(nothing, zero, 2) == 0);
-    assert_true(isinf(truth_relative_error(near, zero, 2)));
-    assert_true(isinf(truth_relative_error(nan_, truth, 2)));
+    assert_true(fabs(truth_relative_error(near, 1, truth, 2) - 0.1) < 1e-15);
+    assert_true(truth_relative_error(half, 2, truth, 2) == 0);
+    assert_true(truth_relative_error(nothing, 1, zero, 2) == 0);
+    assert_true(isinf(truth_relative_error(near, 1, zero, 2)));
+    assert_true(isinf(truth_relative_error(nan_, 1, truth, 2)));
 }
 
 static void halves_survive_the_round_trip(void ** state) {
@@ -121,6 +146,7 @@ static void parameters_reach_the_options(void ** state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(truth_is_softmax),
+        cmocka_unit_test(tail_is_what_the_largest_rows_leave),
         cmocka_unit_test(errors_are_relative),
         cmocka_unit_test(halves_survive_the_round_trip),
         cmocka_unit_test(second_moment_is_the_mean_over_steps_and_heads),

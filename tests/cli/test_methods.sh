@@ -1,0 +1,61 @@
+#!/bin/bash
+# Every method of the list answers a capture and can be verified; its parameters mean what they say.
+. "$(dirname "$0")/lib.sh"
+c=$dir/a.safetensors
+$make_capture "$c" heads=4 kv_heads=2 dim=32 keys=3000 spread=2
+
+expect 0 "$vattn" methods --heads 8 --kv-heads 2 --head-dim 32 --keys 4096 --json "$dir/shape.json"
+expect 0 "$vattn" methods "$c" --json "$dir/capture.json"
+for key in methods name summary parameters source index index_bytes_per_token kv_bytes_per_token; do
+    grep -q "\"$key\":" "$dir/shape.json" || fail "JSON lacks $key"
+done
+grep -q '"kv_bytes_per_token":\s*256' "$dir/shape.json" || fail "two KV heads of 32 f16 keys and values are 256 bytes"
+
+# A method that this build lacks says so; every other one runs.
+absent=$("$vattn" methods --heads 4 --kv-heads 2 --head-dim 32 | awk '/^[a-z]/ {name = $1} /not in this build/ {print name}')
+for method in $("$vattn" methods | grep -oE '^[a-z].*'); do
+    if grep -qx "$method" <<<"$absent"; then
+        expect 2 "$vattn" attend "$c" -o "$dir/x.st" --method "$method"
+        continue
+    fi
+    "$vattn" attend "$c" -o "$dir/x.st" --method "$method" --draws 2 >"$dir/out" 2>"$dir/err"
+    [ $? -le 1 ] || fail "attend --method $method: $(cat "$dir/err")"
+    says '3000 keys, 2 draws'
+    "$vattn" verify "$c" --method "$method" --draws 4 --steps 3 --single-stage --json "$dir/v.json" >"$dir/out" 2>"$dir/err"
+    [ $? -le 1 ] || fail "verify --method $method: $(cat "$dir/err")"
+    grep -q '"denominator_misses":' "$dir/v.json" || fail "verify --method $method says nothing about its denominator"
+done
+
+rows() { grep -oE 'rows read [0-9.]+' "$dir/out" | grep -oE '[0-9.]+$'; }
+about() { # rows read lie between $1 and $2 %
+    awk -v x="$(rows)" -v low="$1" -v high="$2" 'BEGIN { exit !(x >= low && x <= high) }' || fail "rows read: $(rows) %, not $1 to $2"
+}
+# One KV head per query head, so that shares of rows are not those of a union.
+$make_capture "$dir/mha.safetensors" heads=3 kv_heads=3 dim=32 keys=3000 spread=2
+run() { expect 1 "$vattn" attend "$dir/mha.safetensors" -o "$dir/x.st" --draws 5 "$@"; }
+run --method sink-window --param window=0.1 --param sink=0
+about 10 10
+run --method sink-window --param window=200 --param sink=100
+about 10 10
+run --method topk-oracle --param topk=0.05 --param sink=0 --param window=0
+about 5 5
+run --method uniform --param base=300 --param sink=0 --param window=0
+about 10 10
+run --method hub --param base=0.1 --param topk=0 --eps 0.9 --delta 0.5
+about 10 12
+run --method paper-d --param base=0.1 --param topk=0.05 --eps 0.9 --delta 0.5
+about 15 17
+run --method paper-d --param selector=magicpig --param topk=0.05 --param base=30 --eps 0.9
+run --method topp-oracle --param top_p=0.5
+half=$(rows)
+run --method topp-oracle --param top_p=0.99
+awk -v x="$half" -v y="$(rows)" 'BEGIN { exit !(x > 1 && x < 30 && y > 2 * x) }' || fail "top_p .5 reads $half %, .99 $(rows) %"
+
+refuse selector "$vattn" attend "$c" -o "$dir/x.st" --method quest --param selector=pq
+refuse sparse "$vattn" attend "$c" -o "$dir/x.st" --method paper-d --param selector=sparse
+refuse lsh_l "$vattn" attend "$c" -o "$dir/x.st" --method magicpig --param lsh_l=0
+refuse "check the values" "$vattn" attend "$c" -o "$dir/x.st" --method magicpig --param lsh_l=2 --param lsh_collisions=3
+refuse bench "$vattn" bench --method magicpig
+refuse selector "$vattn" methods --param selector=pq
+refuse NOPE "$vattn" methods NOPE
+finish
