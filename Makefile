@@ -4,6 +4,7 @@
 #   make test       install what is missing, build twice, run every test
 #   make run        the demo: MODEL= TEXT= NPROMPT= NDECODE= EPS= DELTA= THREADS=
 #   make cheats     planted cheats, and the case of the laboratory that catches each
+#   make hub        how often the vAttention paper's methods miss: CAPTURES='a.safetensors ...' -> docs/results/hub.md
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make clean      remove build/ (downloads stay in .cache/; `make distclean` removes them and .venv/ too)
 
@@ -13,7 +14,7 @@ PREFIX ?= /usr/local
 # Variables of the demo, handed over when given.
 export MODEL TEXT NPROMPT NDECODE EPS DELTA THREADS VATTN_CACHE JOBS
 
-.PHONY: all deps release dev test check run cheats install clean distclean help
+.PHONY: all deps release dev test check run cheats hub install clean distclean help
 
 all: release
 
@@ -33,6 +34,9 @@ test: release dev
 
 cheats: release
 	@VATTN_BUILD=build/release tests/cheats/test_cheats.sh
+
+hub: release
+	@scripts/hub-table.py $(CAPTURES)
 
 run: release
 	@scripts/run-demo.sh

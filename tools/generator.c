@@ -146,6 +146,7 @@ struct capture generator_make(const struct generator * generator, const struct g
     usual_shape(&draft);
     if (generator->shape != NULL)
         generator->shape(&draft);
+    draft.spread = size->spread > 0 ? size->spread : draft.spread;
     draft.q = must_alloc((size_t)draft.steps * (size_t)draft.n_heads * d, sizeof(float));
     draft.moment = must_alloc((size_t)draft.kv_heads * d * d, sizeof(float));
     usual_queries(&draft);

@@ -13,6 +13,7 @@
 struct generator_size {
     int64_t keys;
     int32_t head_dim, group, kv_heads;
+    double spread; /* of the scores, nats */
     uint64_t seed;
 };
 

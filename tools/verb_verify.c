@@ -294,6 +294,7 @@ enum {
     KEY_HEAD_DIM,
     KEY_GROUP,
     KEY_KV_HEADS,
+    KEY_SPREAD,
     KEY_DATA_SEED,
     KEY_CASES
 };
@@ -315,6 +316,7 @@ static const struct argp_option options[] = {
     {"head-dim", KEY_HEAD_DIM, "D", 0, "length of its rows (default mostly 64)", 2},
     {"group", KEY_GROUP, "N", 0, "query heads on a KV head (default 3)", 2},
     {"kv-heads", KEY_KV_HEADS, "N", 0, "KV heads (default 2)", 2},
+    {"spread", KEY_SPREAD, "X", 0, "standard deviation of its scores, where they are normal (default mostly 2)", 2},
     {"data-seed", KEY_DATA_SEED, "N", 0, "another capture of the same kind (default 0)", 2},
     {0},
 };
@@ -356,6 +358,9 @@ static bool parse_size(struct generator_size * size, int key, const char * text)
         return true;
     case KEY_KV_HEADS:
         size->kv_heads = (int32_t)flag_whole("--kv-heads", text, 1, 4096);
+        return true;
+    case KEY_SPREAD:
+        size->spread = flag_number("--spread", text, 1e-3, 100);
         return true;
     case KEY_DATA_SEED:
         size->seed = (uint64_t)flag_whole("--data-seed", text, 0, INT64_MAX);
