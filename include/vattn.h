@@ -266,12 +266,18 @@ VATTN_API size_t vattn_call_bytes(const struct vattn_plan * plan);
  *         for t in 0..n-1: vattn_call_task(call, t)   any threads, any order
  *     status = vattn_call_end(call)
  *
- * Results are bit-identical for any number of threads on one kernel tier.
+ * or, without barriers and with less waiting, every thread of a team runs vattn_call_work(call) once, and when all have
+ * returned one of them calls vattn_call_end.  Results are bit-identical either way and for any number of threads on one
+ * kernel tier.
  */
 VATTN_API enum vattn_status vattn_call_begin(const struct vattn_plan * plan, const struct vattn_input * input,
                                              void * work, size_t work_bytes, struct vattn_call ** call);
 VATTN_API int32_t vattn_call_next(struct vattn_call * call);
 VATTN_API void vattn_call_task(struct vattn_call * call, int32_t task);
+/* Works on the call until it is finished, beside any other threads that do the same.  A thread for which there is nothing
+ * to do at the moment waits in a loop (and yields the processor now and then).  Not to be mixed with vattn_call_next. */
+VATTN_API void vattn_call_work(struct vattn_call * call);
+
 VATTN_API enum vattn_status vattn_call_end(struct vattn_call * call);
 
 /* The whole call on the calling thread. */

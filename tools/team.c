@@ -35,10 +35,12 @@ enum vattn_status team_attend(const struct vattn_plan * plan, const struct vattn
         return status;
     if (call != NULL)
         *call = shift.call;
-    if (threads <= 1 && clock == NULL) { /* as vattn_attend does; a team of one would cost more than small calls */
-        for (int32_t n; (n = vattn_call_next(shift.call)) > 0;)
-            for (int32_t task = 0; task < n; task++)
-                vattn_call_task(shift.call, task);
+    if (clock == NULL) {
+        if (threads <= 1) /* a team of one would cost more than small calls */
+            vattn_call_work(shift.call);
+        else
+#pragma omp parallel num_threads(threads)
+            vattn_call_work(shift.call);
         return vattn_call_end(shift.call);
     }
 #pragma omp parallel num_threads(threads)

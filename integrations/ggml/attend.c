@@ -29,29 +29,9 @@ static uint64_t next_nonce(void) {
 
 /* ------------------------------------------------------------------------------------------------------ one call */
 
-struct call_job {
-    struct plug_context * context;
-    const struct row * row;
-    struct vattn_call * call;
-    enum vattn_status status;
-};
-
-/* All threads walk through the phases together: whoever is last opens the next one, whoever is free takes its next task. */
-static void run_phases(struct plug_team * team, void * data) {
-    struct call_job * job = data;
-    for (;;) {
-        if (plug_team_arrives_last(team)) {
-            team->n_tasks = vattn_call_next(job->call);
-            atomic_store_explicit(&team->next_task, 0, memory_order_relaxed);
-        }
-        plug_team_barrier(team);
-        if (team->n_tasks <= 0) {
-            return;
-        }
-        for (int32_t t = plug_team_take(team); t >= 0; t = plug_team_take(team)) {
-            vattn_call_task(job->call, t);
-        }
-    }
+static void work(struct plug_team * team, void * data) {
+    (void)team;
+    vattn_call_work(data);
 }
 
 /* Waking the pool costs some microseconds: below about twice that, one thread is faster. */
@@ -62,13 +42,13 @@ static int32_t threads_for(const struct plug_context * context, const struct row
 }
 
 static enum vattn_status run_call(struct plug_context * context, const struct row * row) {
-    struct call_job job = {context, row, NULL, VATTN_STATUS_OK};
-    job.status = vattn_call_begin(row->plan, &row->input, context->work, context->work_bytes, &job.call);
-    if (job.status >= 0) {
-        plug_team_run(threads_for(context, row), run_phases, &job);
-        job.status = vattn_call_end(job.call);
+    struct vattn_call * call;
+    enum vattn_status status = vattn_call_begin(row->plan, &row->input, context->work, context->work_bytes, &call);
+    if (status >= 0) {
+        plug_team_run(threads_for(context, row), work, call);
+        status = vattn_call_end(call);
     }
-    return job.status;
+    return status;
 }
 
 /* ------------------------------------------------------------------------------------------------------- one row */

@@ -170,7 +170,6 @@ static void team_enter(void * data) {
 void plug_team_run(int32_t n_threads, void (*body)(struct plug_team *, void *), void * data) {
     struct plug_team team = {.body = body, .data = data};
     atomic_init(&team.next_task, 0);
-    atomic_init(&team.n_arrived, 0);
     team.serial = n_threads <= 1 || plug_host.omp_num_threads == NULL;
     if (team.serial) {
         body(&team, data);
@@ -187,15 +186,6 @@ void plug_team_barrier(const struct plug_team * team) {
 
 bool plug_team_leads(const struct plug_team * team) {
     return team->serial || plug_host.omp_thread_num() == 0;
-}
-
-bool plug_team_arrives_last(struct plug_team * team) {
-    const int n_threads = team->serial ? 1 : plug_host.omp_num_threads();
-    if (atomic_fetch_add_explicit(&team->n_arrived, 1, memory_order_acq_rel) < n_threads - 1) {
-        return false;
-    }
-    atomic_store_explicit(&team->n_arrived, 0, memory_order_relaxed);
-    return true;
 }
 
 int32_t plug_team_take(struct plug_team * team) {

@@ -57,7 +57,6 @@ struct plug_team {
     void (*body)(struct plug_team * team, void * data);
     void * data;
     atomic_int next_task;
-    atomic_int n_arrived;
     int32_t n_tasks;
     bool serial;
 };
@@ -65,12 +64,6 @@ struct plug_team {
 void plug_team_run(int32_t n_threads, void (*body)(struct plug_team *, void *), void * data);
 void plug_team_barrier(const struct plug_team * team);
 bool plug_team_leads(const struct plug_team * team);
-
-/*
- * True for the last thread of the team that comes here, which then has the team to itself until the barrier that everybody
- * must pass next: it prepares the following phase, and a phase costs one barrier.
- */
-bool plug_team_arrives_last(struct plug_team * team);
 
 /* Hand out tasks 0 .. n_tasks - 1 once each; -1 when there are none left. */
 int32_t plug_team_take(struct plug_team * team);

@@ -21,12 +21,13 @@ static struct vattn_call * layout(const struct vattn_plan * plan, struct vattn_s
     float * q = vattn_scratch_take(s, heads * (size_t)o->head_dim, sizeof(float));
     float * partials = vattn_scratch_take(s, chunks * vattn_partial_floats(o->n_heads, o->v_dim), sizeof(float));
     uint8_t * dense = vattn_scratch_take(s, (size_t)o->n_kv_heads, 1);
+    struct vattn_flow * flows = vattn_scratch_take(s, (size_t)o->n_kv_heads, sizeof *flows);
     struct vattn_certificate * cert = vattn_scratch_take(s, heads, sizeof *cert);
     struct vattn_sparse * sparse = o->method == VATTN_METHOD_SPARSE ? vattn_sparse_layout(plan, s, n_keys) : NULL;
     struct vattn_paper * paper =
         vattn_paper_serves(o->method) ? vattn_paper_layout(plan, s, n_keys, selector) : NULL;
     if (c != NULL) {
-        *c = (struct vattn_call){.plan = plan, .chunk = chunk, .n_chunks = (int32_t)chunks, .q = q,
+        *c = (struct vattn_call){.plan = plan, .chunk = chunk, .n_chunks = (int32_t)chunks, .q = q, .flows = flows,
                                  .partials = partials, .dense = dense, .cert = cert,
                                  .sparse = sparse, .paper = paper};
     }
@@ -94,27 +95,24 @@ enum vattn_status vattn_call_begin(const struct vattn_plan * plan, const struct 
     if (status != VATTN_STATUS_OK) {
         return status;
     }
+    vattn_flow_start(c);
     *call = c;
     return VATTN_STATUS_OK;
 }
 
 /* ---------------------------------------------------------------------------------------------------------- tasks */
 
-static void task_dense(struct vattn_call * c, int32_t chunk) {
+void vattn_call_dense(struct vattn_call * c, int32_t first_head, int32_t n_heads, int32_t chunk) {
     int64_t begin = chunk * c->chunk, end = begin + c->chunk;
     end = end < c->in.kv->n_keys ? end : c->in.kv->n_keys;
-    for (int32_t g = 0; g < c->plan->opt.n_kv_heads; g++) {
-        if (c->dense[g]) {
-            vattn_partial_clear(vattn_call_partial(c, chunk, g), c->plan->group);
-        }
+    for (int32_t g = first_head; g < first_head + n_heads; g++) {
+        vattn_partial_clear(vattn_call_partial(c, chunk, g), c->plan->group);
     }
     /* tile-outer order: the rows of all KV heads of a token lie side by side in the usual caches */
     for (int64_t r = begin; r < end; r += 64) {
-        for (int32_t g = 0; g < c->plan->opt.n_kv_heads; g++) {
-            if (c->dense[g]) {
-                vattn_dense_range(c->plan, c->in.kv, g, vattn_call_q(c, g), r, r + 64 < end ? r + 64 : end,
-                                  vattn_call_partial(c, chunk, g));
-            }
+        for (int32_t g = first_head; g < first_head + n_heads; g++) {
+            vattn_dense_range(c->plan, c->in.kv, g, vattn_call_q(c, g), r, r + 64 < end ? r + 64 : end,
+                              vattn_call_partial(c, chunk, g));
         }
     }
 }
@@ -138,7 +136,7 @@ static void certify_exact(struct vattn_call * c, int32_t g) {
     }
 }
 
-static void task_finish(struct vattn_call * c, int32_t g) {
+void vattn_call_finish(struct vattn_call * c, int32_t g) {
     if (!c->dense[g]) {
         if (c->plan->opt.method == VATTN_METHOD_SPARSE) {
             vattn_sparse_finish(c, g);
@@ -156,7 +154,7 @@ static void task_finish(struct vattn_call * c, int32_t g) {
 }
 
 /* Nothing visible: the output is zero, as for a row of which everything is masked. */
-static void finish_empty(struct vattn_call * c) {
+void vattn_call_finish_empty(struct vattn_call * c) {
     for (int32_t g = 0; g < c->plan->opt.n_kv_heads; g++) {
         certify_exact(c, g);
         for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
@@ -165,123 +163,12 @@ static void finish_empty(struct vattn_call * c) {
     }
 }
 
-/* --------------------------------------------------------------------------------------------------------- phases */
-
-static int32_t enter(struct vattn_call * c, enum vattn_phase phase, int32_t tasks) {
-    c->phase = phase;
-    return tasks;
-}
-
-/* Sparse pays only with an index and enough keys; else the same call is exact. */
-static bool is_sparse(const struct vattn_call * c) {
-    return c->plan->opt.method == VATTN_METHOD_SPARSE && vattn_index_calibrated(c->in.index) &&
-           c->in.kv->n_keys <= c->in.index->capacity && c->n_visible >= c->plan->opt.min_keys;
-}
-
-static int32_t first_phase(struct vattn_call * c) {
-    int32_t kv_heads = c->plan->opt.n_kv_heads;
-    memset(c->cert, 0, (size_t)c->plan->opt.n_heads * sizeof *c->cert);
-    memset(c->dense, 0, (size_t)kv_heads);
-    if (c->n_visible == 0) {
-        finish_empty(c);
-        return enter(c, VATTN_PHASE_END, 0);
-    }
-    if (c->paper != NULL) {
-        return enter(c, VATTN_PHASE_PAPER, kv_heads);
-    }
-    if (is_sparse(c)) {
-        c->sparse_used = true;
-        vattn_sparse_begin(c);
-        return enter(c, VATTN_PHASE_PREPARE, kv_heads);
-    }
-    memset(c->dense, 1, (size_t)kv_heads);
-    return enter(c, VATTN_PHASE_DENSE, c->n_chunks);
-}
-
-static int32_t judge_blocks(const struct vattn_call * c) {
-    return (c->plan->group + VATTN_JUDGE_HEADS - 1) / VATTN_JUDGE_HEADS;
-}
-
-/* After a look: another one, or dense attention for the groups that gave up, or the end. */
-static int32_t after_judge(struct vattn_call * c) {
-    int32_t kv_heads = c->plan->opt.n_kv_heads;
-    if (vattn_sparse_decide(c)) {
-        return enter(c, VATTN_PHASE_DESIGN, kv_heads);
-    }
-    int32_t dense = 0;
-    for (int32_t g = 0; g < kv_heads; g++) {
-        c->dense[g] = c->sparse->groups[g].state == VATTN_GROUP_EXACT;
-        dense += c->dense[g];
-    }
-    return dense > 0 ? enter(c, VATTN_PHASE_DENSE, c->n_chunks) : enter(c, VATTN_PHASE_FINISH, kv_heads);
-}
-
-int32_t vattn_call_next(struct vattn_call * c) {
-    int32_t kv_heads = c->plan->opt.n_kv_heads;
-    switch (c->phase) {
-    case VATTN_PHASE_BEGIN:
-        return first_phase(c);
-    case VATTN_PHASE_PREPARE:
-        return enter(c, VATTN_PHASE_SCAN, kv_heads * c->sparse->n_chunks);
-    case VATTN_PHASE_SCAN:
-        return enter(c, VATTN_PHASE_DESIGN, kv_heads);
-    case VATTN_PHASE_DESIGN:
-        return enter(c, VATTN_PHASE_GATHER, kv_heads * c->sparse->n_chunks);
-    case VATTN_PHASE_GATHER:
-        return enter(c, VATTN_PHASE_JUDGE, kv_heads * judge_blocks(c));
-    case VATTN_PHASE_JUDGE:
-        return after_judge(c);
-    case VATTN_PHASE_PAPER:
-    case VATTN_PHASE_DENSE:
-        return enter(c, VATTN_PHASE_FINISH, kv_heads);
-    case VATTN_PHASE_FINISH:
-    case VATTN_PHASE_END:
-        break;
-    }
-    return enter(c, VATTN_PHASE_END, 0);
-}
-
-static void task_judge(struct vattn_call * c, int32_t task) {
-    int32_t g = task / judge_blocks(c), first = task % judge_blocks(c) * VATTN_JUDGE_HEADS;
-    int32_t left = c->plan->group - first;
-    vattn_sparse_judge(c, g, first, left < VATTN_JUDGE_HEADS ? left : VATTN_JUDGE_HEADS);
-}
-
-void vattn_call_task(struct vattn_call * c, int32_t task) {
-    switch (c->phase) {
-    case VATTN_PHASE_PREPARE:
-        vattn_sparse_prepare(c, task);
-        break;
-    case VATTN_PHASE_SCAN:
-        vattn_sparse_scan(c, task / c->sparse->n_chunks, task % c->sparse->n_chunks);
-        break;
-    case VATTN_PHASE_DESIGN:
-        vattn_sparse_design(c, task);
-        break;
-    case VATTN_PHASE_GATHER:
-        vattn_sparse_gather(c, task / c->sparse->n_chunks, task % c->sparse->n_chunks);
-        break;
-    case VATTN_PHASE_JUDGE:
-        task_judge(c, task);
-        break;
-    case VATTN_PHASE_PAPER:
-        vattn_paper_group(c, task);
-        break;
-    case VATTN_PHASE_DENSE:
-        task_dense(c, task);
-        break;
-    case VATTN_PHASE_FINISH:
-        task_finish(c, task);
-        break;
-    case VATTN_PHASE_BEGIN:
-    case VATTN_PHASE_END:
-        break;
-    }
-}
+/* ------------------------------------------------------------------------------------------------------------ end */
 
 enum vattn_status vattn_call_end(struct vattn_call * c) {
     const struct vattn_options * o = &c->plan->opt;
     enum vattn_status status = VATTN_STATUS_OK;
+    c->phase = VATTN_PHASE_END;
     for (int32_t h = 0; h < o->n_heads; h++) {
         const float * out = vattn_call_out(c, h);
         for (int32_t d = 0; d < o->v_dim; d++) {
@@ -306,10 +193,6 @@ enum vattn_status vattn_attend(const struct vattn_plan * plan, const struct vatt
     if (status != VATTN_STATUS_OK) {
         return status;
     }
-    for (int32_t n; (n = vattn_call_next(call)) > 0;) {
-        for (int32_t t = 0; t < n; t++) {
-            vattn_call_task(call, t);
-        }
-    }
+    vattn_call_work(call);
     return vattn_call_end(call);
 }

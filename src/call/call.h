@@ -1,32 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * One call: a state machine over phases of independent tasks, living in scratch memory of the caller.
- *
- *     exact:   DENSE (row chunks) -> FINISH (KV heads)
- *     sparse:  PREPARE (KV heads) -> SCAN (KV heads x row chunks) -> DESIGN (KV heads)
- *              -> [ GATHER (KV heads x row chunks) -> JUDGE (KV heads x head blocks) -> DESIGN ... ] until all are done
- *              -> DENSE for the KV heads that fell back -> FINISH
- *     the methods of comparison: PAPER (KV heads) -> FINISH
+ * One call: a state machine over phases of independent tasks (flow.h), living in scratch memory of the caller.
  */
 #ifndef VATTN_CALL_H
 #define VATTN_CALL_H
 
 #include "base/scratch.h"
+#include "call/flow.h"
 #include "combine/partial.h"
 #include "plan/plan.h"
-
-enum vattn_phase {
-    VATTN_PHASE_BEGIN,
-    VATTN_PHASE_PREPARE,
-    VATTN_PHASE_SCAN,
-    VATTN_PHASE_DESIGN,
-    VATTN_PHASE_GATHER,
-    VATTN_PHASE_JUDGE,
-    VATTN_PHASE_PAPER,
-    VATTN_PHASE_DENSE,
-    VATTN_PHASE_FINISH,
-    VATTN_PHASE_END
-};
 
 struct vattn_sparse;
 struct vattn_paper;
@@ -34,15 +16,19 @@ struct vattn_paper;
 struct vattn_call {
     const struct vattn_plan * plan;
     struct vattn_input in;
-    enum vattn_phase phase;
-    enum vattn_status status;
+    enum vattn_phase phase;      /* BEGIN before the first task, END after the last; in lock step the flows' */
+    struct vattn_flow * flows;   /* [n_kv_heads] */
+    int32_t n_flows;             /* 0 where nothing is visible */
+    bool whole;                  /* one flow has all KV heads */
+    _Atomic(int32_t) n_running;  /* flows that are not at their end */
+    _Atomic(int32_t) n_awaited;  /* scope layer: flows on their way to the verdict */
+    _Atomic(int32_t) n_workers;
     int64_t n_visible;
     int64_t chunk;               /* rows per dense task */
     int32_t n_chunks;
     float * q;                   /* [n_heads][head_dim], times q_scale */
     float * partials;            /* [n_chunks][partial of all heads] */
     uint8_t * dense;             /* [n_kv_heads] KV heads that are computed densely */
-    uint8_t * dense_done;        /* [n_kv_heads] by FINISH */
     struct vattn_certificate * cert; /* [n_heads], always kept; copied out at the end */
     bool sparse_used;             /* this call went through the sparse path */
     struct vattn_sparse * sparse; /* method sparse */

@@ -175,28 +175,26 @@ static void close_group(struct vattn_call * c, int32_t g) {
     }
 }
 
-bool vattn_sparse_decide(struct vattn_call * c) {
-    struct vattn_sparse * s = c->sparse;
-    bool open = false;
+void vattn_sparse_decide(struct vattn_call * c, int32_t g) {
+    count_rows(c, g);
+    for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
+        judge_one(c, h);
+    }
+    close_group(c, g);
+}
+
+void vattn_sparse_decide_layer(struct vattn_call * c) {
     for (int32_t g = 0; g < c->plan->opt.n_kv_heads; g++) {
-        if (s->groups[g].state == VATTN_GROUP_OPEN) {
+        if (c->sparse->groups[g].state == VATTN_GROUP_OPEN) {
             count_rows(c, g);
         }
     }
-    if (c->plan->opt.scope == VATTN_SCOPE_LAYER) {
-        judge_layer(c);
-    }
+    judge_layer(c);
     for (int32_t g = 0; g < c->plan->opt.n_kv_heads; g++) {
-        if (s->groups[g].state != VATTN_GROUP_OPEN) {
-            continue;
+        if (c->sparse->groups[g].state == VATTN_GROUP_OPEN) {
+            close_group(c, g);
         }
-        for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group && c->plan->opt.scope != VATTN_SCOPE_LAYER; h++) {
-            judge_one(c, h);
-        }
-        close_group(c, g);
-        open = open || s->groups[g].state == VATTN_GROUP_OPEN;
     }
-    return open;
 }
 
 /*

@@ -241,9 +241,6 @@ static void next_look(struct vattn_call * c, int32_t g) {
 
 void vattn_sparse_design(struct vattn_call * c, int32_t g) {
     struct vattn_group * group = &c->sparse->groups[g];
-    if (group->state != VATTN_GROUP_OPEN) {
-        return;
-    }
     if (group->looks == 0) {
         first_look(c, g);
     } else {

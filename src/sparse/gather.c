@@ -130,9 +130,6 @@ static void read_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t *
 void vattn_sparse_gather(struct vattn_call * c, int32_t g, int32_t chunk) {
     struct vattn_sparse * s = c->sparse;
     struct vattn_chunk * out = vattn_sparse_chunk(s, g, chunk);
-    if (s->groups[g].state != VATTN_GROUP_OPEN) {
-        return;
-    }
     int32_t group = c->plan->group, head = g * group;
     int32_t *rows = s->rows + vattn_sparse_list(s, g, chunk), *prob = s->prob + vattn_sparse_list(s, g, chunk);
     float * w = s->weights + (size_t)head * (size_t)s->ld + (size_t)vattn_sparse_chunk_begin(s, chunk);

@@ -110,9 +110,6 @@ void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t
     float * bucket = s->buckets + (size_t)head * VATTN_BUCKETS * (size_t)v_dim;
     double d[MAX_HEADS];
     float m[MAX_HEADS];
-    if (s->groups[g].state != VATTN_GROUP_OPEN) {
-        return;
-    }
     for (int32_t i = 0; i < n; i++) {
         estimate(c, head + i, o + (size_t)i * (size_t)v_dim, &d[i], &m[i]);
         s->heads[head + i].log2_d = m[i] + (float)log2(d[i]);

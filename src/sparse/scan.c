@@ -85,9 +85,6 @@ void vattn_sparse_scan(struct vattn_call * c, int32_t g, int32_t chunk) {
     int32_t group = c->plan->group;
     int64_t begin = vattn_sparse_chunk_begin(s, chunk), end = vattn_sparse_chunk_end(c, chunk);
     int32_t blocks = (int32_t)((end - begin + VATTN_BLOCK - 1) / VATTN_BLOCK);
-    if (s->groups[g].state == VATTN_GROUP_EXACT) {
-        return;
-    }
     for (int32_t i = 0; i < group && blocks > 0; i += 16) {
         int32_t n = group - i < 16 ? group - i : 16, head = g * group + i;
         for (int32_t k = 0; k < n; k++) {

@@ -148,8 +148,9 @@ void vattn_sparse_gather(struct vattn_call * c, int32_t g, int32_t chunk);
 /* judge.c */
 void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t n);
 
-/* decide.c: after a look, which groups are done, open or exact; true if any is still open */
-bool vattn_sparse_decide(struct vattn_call * c);
+/* decide.c: after a look, is the group done, open or exact?  In scope layer all open groups together. */
+void vattn_sparse_decide(struct vattn_call * c, int32_t g);
+void vattn_sparse_decide_layer(struct vattn_call * c);
 /* Rows of which only K was read, and all bytes read for a KV head by the sparse path. */
 void vattn_sparse_account(struct vattn_call * c, int32_t g, int64_t * rows_k, int64_t * bytes);
 void vattn_sparse_finish(struct vattn_call * c, int32_t g);

@@ -146,6 +146,12 @@ void vattn_call_task(struct vattn_call * call, int32_t task) {
     vattn_attend(call->plan, call->input, NULL, 0);
 }
 
+void vattn_call_work(struct vattn_call * call) {
+    if (vattn_call_next(call) > 0) {
+        vattn_call_task(call, 0);
+    }
+}
+
 enum vattn_status vattn_call_end(struct vattn_call * call) {
     return call->plan->answer == 2 ? VATTN_STATUS_UNCERTIFIED : VATTN_STATUS_OK;
 }

@@ -36,3 +36,25 @@ enum vattn_status drive(struct layer * l, const struct vattn_input * in, int thr
     }
     return vattn_call_end(p.call);
 }
+
+static void * free_worker(void * call) {
+    vattn_call_work(call);
+    return NULL;
+}
+
+enum vattn_status drive_freely(struct layer * l, const struct vattn_input * in, int threads) {
+    struct vattn_call * call;
+    pthread_t id[16];
+    enum vattn_status status = vattn_call_begin(l->plan, in, l->work, l->work_bytes, &call);
+    if (status != VATTN_STATUS_OK) {
+        return status;
+    }
+    for (int i = 1; i < threads; i++) {
+        pthread_create(&id[i], NULL, free_worker, call);
+    }
+    vattn_call_work(call);
+    for (int i = 1; i < threads; i++) {
+        pthread_join(id[i], NULL);
+    }
+    return vattn_call_end(call);
+}

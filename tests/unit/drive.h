@@ -9,4 +9,7 @@
 
 enum vattn_status drive(struct layer * l, const struct vattn_input * in, int threads);
 
+/* The same through vattn_call_work. */
+enum vattn_status drive_freely(struct layer * l, const struct vattn_input * in, int threads);
+
 #endif

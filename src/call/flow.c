@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+#include "call/flow.h"
+
+#include <sched.h>
+#include <string.h>
+
+#include "call/call.h"
+#include "paper/paper.h"
+#include "sparse/sparse.h"
+
+#define BITS 24
+#define MASK ((UINT64_C(1) << BITS) - 1)
+
+/* --------------------------------------------------------------------------------------------------------- phases */
+
+static int32_t head_of(const struct vattn_call * c, const struct vattn_flow * f) {
+    return (int32_t)(f - c->flows);
+}
+
+static void enter(struct vattn_flow * f, enum vattn_phase phase, int32_t tasks) {
+    f->phase = phase;
+    f->n_tasks = tasks;
+}
+
+static void enter_dense(struct vattn_call * c, struct vattn_flow * f) {
+    memset(c->dense + head_of(c, f), 1, c->whole ? (size_t)c->plan->opt.n_kv_heads : 1);
+    enter(f, VATTN_PHASE_DENSE, c->n_chunks);
+}
+
+static bool is_layer(const struct vattn_call * c) {
+    return c->sparse_used && c->plan->opt.scope == VATTN_SCOPE_LAYER;
+}
+
+static int32_t judge_blocks(const struct vattn_call * c) {
+    return (c->plan->group + VATTN_JUDGE_HEADS - 1) / VATTN_JUDGE_HEADS;
+}
+
+/* After a verdict: another look, every row, or the end. */
+static void after_judge(struct vattn_call * c, struct vattn_flow * f) {
+    switch (c->sparse->groups[head_of(c, f)].state) {
+    case VATTN_GROUP_OPEN:
+        enter(f, VATTN_PHASE_DESIGN, 1);
+        break;
+    case VATTN_GROUP_DONE:
+        enter(f, VATTN_PHASE_FINISH, 1);
+        break;
+    case VATTN_GROUP_EXACT:
+        enter_dense(c, f);
+        break;
+    }
+}
+
+/* The next phase of a flow whose tasks are all done.  In scope layer the verdict has been spoken before. */
+static void advance(struct vattn_call * c, struct vattn_flow * f) {
+    switch (f->phase) {
+    case VATTN_PHASE_PREPARE:
+        if (c->sparse->groups[head_of(c, f)].state == VATTN_GROUP_EXACT) {
+            enter_dense(c, f);
+        } else {
+            enter(f, VATTN_PHASE_SCAN, c->sparse->n_chunks);
+        }
+        break;
+    case VATTN_PHASE_SCAN:
+        enter(f, VATTN_PHASE_DESIGN, 1);
+        break;
+    case VATTN_PHASE_DESIGN:
+        enter(f, VATTN_PHASE_GATHER, c->sparse->n_chunks);
+        break;
+    case VATTN_PHASE_GATHER:
+        enter(f, VATTN_PHASE_JUDGE, judge_blocks(c));
+        break;
+    case VATTN_PHASE_JUDGE:
+        if (!is_layer(c)) {
+            vattn_sparse_decide(c, head_of(c, f));
+        }
+        after_judge(c, f);
+        break;
+    case VATTN_PHASE_PAPER:
+    case VATTN_PHASE_DENSE:
+        enter(f, VATTN_PHASE_FINISH, c->whole ? c->plan->opt.n_kv_heads : 1);
+        break;
+    case VATTN_PHASE_FINISH:
+    case VATTN_PHASE_BEGIN:
+    case VATTN_PHASE_END:
+        enter(f, VATTN_PHASE_END, 0);
+        break;
+    }
+}
+
+static void judge(struct vattn_call * c, int32_t g, int32_t block) {
+    int32_t first = block * VATTN_JUDGE_HEADS, left = c->plan->group - first;
+    vattn_sparse_judge(c, g, first, left < VATTN_JUDGE_HEADS ? left : VATTN_JUDGE_HEADS);
+}
+
+static void run(struct vattn_call * c, const struct vattn_flow * f, int32_t task) {
+    int32_t g = head_of(c, f);
+    switch (f->phase) {
+    case VATTN_PHASE_PREPARE:
+        vattn_sparse_prepare(c, g);
+        break;
+    case VATTN_PHASE_SCAN:
+        vattn_sparse_scan(c, g, task);
+        break;
+    case VATTN_PHASE_DESIGN:
+        vattn_sparse_design(c, g);
+        break;
+    case VATTN_PHASE_GATHER:
+        vattn_sparse_gather(c, g, task);
+        break;
+    case VATTN_PHASE_JUDGE:
+        judge(c, g, task);
+        break;
+    case VATTN_PHASE_PAPER:
+        vattn_paper_group(c, g);
+        break;
+    case VATTN_PHASE_DENSE:
+        vattn_call_dense(c, g, c->whole ? c->plan->opt.n_kv_heads : 1, task);
+        break;
+    case VATTN_PHASE_FINISH:
+        vattn_call_finish(c, g + task);
+        break;
+    case VATTN_PHASE_BEGIN:
+    case VATTN_PHASE_END:
+        break;
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------------------- start */
+
+/* Sparse pays only with an index and enough keys; else the same call is exact. */
+static bool is_sparse(const struct vattn_call * c) {
+    return c->plan->opt.method == VATTN_METHOD_SPARSE && vattn_index_calibrated(c->in.index) &&
+           c->in.kv->n_keys <= c->in.index->capacity && c->n_visible >= c->plan->opt.min_keys;
+}
+
+/* Let threads that run freely have the tasks of the phase. */
+static void publish(struct vattn_flow * f) {
+    uint64_t phases = (atomic_load_explicit(&f->ticket, memory_order_relaxed) >> (2 * BITS)) + 1;
+    atomic_store_explicit(&f->left, f->n_tasks, memory_order_relaxed);
+    atomic_store_explicit(&f->ticket, phases << (2 * BITS) | (uint64_t)f->n_tasks << BITS, memory_order_release);
+}
+
+void vattn_flow_start(struct vattn_call * c) {
+    int32_t kv_heads = c->plan->opt.n_kv_heads;
+    memset(c->cert, 0, (size_t)c->plan->opt.n_heads * sizeof *c->cert);
+    memset(c->dense, 0, (size_t)kv_heads);
+    c->sparse_used = c->n_visible > 0 && is_sparse(c);
+    c->whole = c->n_visible > 0 && c->paper == NULL && !c->sparse_used;
+    c->n_flows = c->n_visible == 0 ? 0 : c->whole ? 1 : kv_heads;
+    if (c->n_visible == 0) {
+        vattn_call_finish_empty(c);
+    }
+    if (c->sparse_used) {
+        vattn_sparse_begin(c);
+    }
+    for (int32_t i = 0; i < c->n_flows; i++) {
+        struct vattn_flow * f = &c->flows[i];
+        atomic_init(&f->ticket, 0);
+        if (c->whole) {
+            enter_dense(c, f);
+        } else {
+            enter(f, c->sparse_used ? VATTN_PHASE_PREPARE : VATTN_PHASE_PAPER, 1);
+        }
+        publish(f);
+    }
+    atomic_init(&c->n_running, c->n_flows);
+    atomic_init(&c->n_awaited, c->n_flows);
+    atomic_init(&c->n_workers, 0);
+}
+
+/* ------------------------------------------------------------------------------------------------------- lock step */
+
+/* Numbers the tasks of all flows.  The phase of the call is that of the flow that has come least far, so that it is JUDGE
+ * when the flows that are still sampled are. */
+static int32_t number_tasks(struct vattn_call * c) {
+    int32_t n = 0;
+    c->phase = VATTN_PHASE_END;
+    for (int32_t i = 0; i < c->n_flows; i++) {
+        struct vattn_flow * f = &c->flows[i];
+        f->first = n;
+        n += f->n_tasks;
+        c->phase = f->phase < c->phase ? f->phase : c->phase;
+    }
+    return n;
+}
+
+int32_t vattn_call_next(struct vattn_call * c) {
+    if (c->phase != VATTN_PHASE_BEGIN) {
+        if (is_layer(c) && c->phase == VATTN_PHASE_JUDGE) { /* open flows are in step with one another */
+            vattn_sparse_decide_layer(c);
+        }
+        for (int32_t i = 0; i < c->n_flows; i++) {
+            advance(c, &c->flows[i]);
+        }
+    }
+    return number_tasks(c);
+}
+
+void vattn_call_task(struct vattn_call * c, int32_t task) {
+    for (int32_t i = 0; i < c->n_flows; i++) {
+        const struct vattn_flow * f = &c->flows[i];
+        if (task >= f->first && task < f->first + f->n_tasks) {
+            run(c, f, task - f->first);
+            return;
+        }
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------------------- freely */
+
+/* A task of the flow's phase that nobody has, or -1. */
+static int32_t claim(struct vattn_flow * f) {
+    uint64_t t = atomic_load_explicit(&f->ticket, memory_order_acquire);
+    do {
+        if ((t & MASK) >= (t >> BITS & MASK)) {
+            return -1;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&f->ticket, &t, t + 1, memory_order_acquire, memory_order_acquire));
+    return (int32_t)(t & MASK);
+}
+
+/* Scope layer: the last flow to come to the verdict speaks it for all that wait for it. */
+static void arrive(struct vattn_call * c) {
+    if (atomic_fetch_sub_explicit(&c->n_awaited, 1, memory_order_acq_rel) > 1) {
+        return;
+    }
+    int32_t open = 0;
+    vattn_sparse_decide_layer(c);
+    for (int32_t i = 0; i < c->n_flows; i++) {
+        open += c->flows[i].parked && c->sparse->groups[i].state == VATTN_GROUP_OPEN;
+    }
+    atomic_store_explicit(&c->n_awaited, open, memory_order_relaxed);
+    for (int32_t i = 0; i < c->n_flows; i++) {
+        if (c->flows[i].parked) {
+            c->flows[i].parked = false;
+            advance(c, &c->flows[i]);
+            publish(&c->flows[i]);
+        }
+    }
+}
+
+/* All tasks of the phase are done.  Phases of one task go on in the same thread. */
+static void proceed(struct vattn_call * c, struct vattn_flow * f) {
+    for (;;) {
+        if (is_layer(c) && f->phase == VATTN_PHASE_JUDGE) {
+            f->parked = true;
+            arrive(c);
+            return;
+        }
+        bool prepared = f->phase == VATTN_PHASE_PREPARE;
+        advance(c, f);
+        if (is_layer(c) && prepared && f->phase == VATTN_PHASE_DENSE) { /* takes no part in the verdict */
+            arrive(c);
+        }
+        if (f->n_tasks != 1) {
+            break;
+        }
+        run(c, f, 0);
+    }
+    if (f->n_tasks > 0) {
+        publish(f);
+    } else {
+        atomic_fetch_sub_explicit(&c->n_running, 1, memory_order_acq_rel);
+    }
+}
+
+/* A task of flow i or of the next one that has any; *i becomes the flow it was found in. */
+static bool work_once(struct vattn_call * c, int32_t * i) {
+    for (int32_t k = 0; k < c->n_flows; k++) {
+        int32_t at = (*i + k) % c->n_flows, task = claim(&c->flows[at]);
+        if (task < 0) {
+            continue;
+        }
+        struct vattn_flow * f = &c->flows[at];
+        *i = at;
+        run(c, f, task);
+        if (atomic_fetch_sub_explicit(&f->left, 1, memory_order_acq_rel) == 1) {
+            proceed(c, f);
+        }
+        return true;
+    }
+    return false;
+}
+
+static void rest(int32_t turns) {
+    enum { PATIENCE = 256 }; /* after so many turns the processor may be needed by somebody else */
+    if (turns % PATIENCE == 0) {
+        (void)sched_yield();
+        return;
+    }
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+void vattn_call_work(struct vattn_call * c) {
+    int32_t at = atomic_fetch_add_explicit(&c->n_workers, 1, memory_order_relaxed); /* threads start at different flows */
+    for (int32_t turns = 0; atomic_load_explicit(&c->n_running, memory_order_acquire) > 0;) {
+        if (work_once(c, &at)) {
+            turns = 0;
+        } else {
+            rest(++turns);
+        }
+    }
+}
