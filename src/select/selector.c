@@ -11,6 +11,8 @@
 static const struct vattn_selector_kind * const kinds[] = {
     &vattn_selector_topk_oracle,
     &vattn_selector_topp_oracle,
+    &vattn_selector_quest,
+    &vattn_selector_double_sparsity,
     &vattn_selector_magicpig,
 };
 
@@ -27,12 +29,12 @@ static void fill(int32_t * option, int32_t fallback) {
     *option = *option == 0 ? fallback : *option;
 }
 
-static void fill_defaults(struct vattn_selector_options * o) {
+static void fill_defaults(struct vattn_selector_options * o, int32_t head_dim) {
     o->top_p = o->top_p == 0.0 ? 0.9 : o->top_p;
     fill(&o->page, 16);
-    fill(&o->group_factor, 16);
+    fill(&o->group_factor, head_dim < 16 ? head_dim : 16);
     fill(&o->label_bits, 4);
-    fill(&o->pq_groups, 2);
+    fill(&o->pq_groups, head_dim < 2 ? head_dim : 2);
     fill(&o->pq_bits, 6);
     fill(&o->pq_iterations, 10);
     fill(&o->hash_bits, 32);
@@ -87,7 +89,7 @@ enum vattn_status vattn_selector_create(const struct vattn_plan * plan, const st
         return VATTN_STATUS_INVALID_ARGUMENT;
     }
     struct vattn_selector_options o = *options;
-    fill_defaults(&o);
+    fill_defaults(&o, plan->opt.head_dim);
     if (!options_fit(&o, plan->opt.head_dim)) {
         return VATTN_STATUS_INVALID_ARGUMENT;
     }
