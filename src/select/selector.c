@@ -13,6 +13,7 @@ static const struct vattn_selector_kind * const kinds[] = {
     &vattn_selector_topp_oracle,
     &vattn_selector_quest,
     &vattn_selector_double_sparsity,
+    &vattn_selector_pq,
     &vattn_selector_magicpig,
 };
 
