@@ -14,6 +14,7 @@ static const struct vattn_selector_kind * const kinds[] = {
     &vattn_selector_quest,
     &vattn_selector_double_sparsity,
     &vattn_selector_pq,
+    &vattn_selector_hash,
     &vattn_selector_magicpig,
 };
 
