@@ -16,6 +16,7 @@ static const struct vattn_selector_kind * const kinds[] = {
     &vattn_selector_pq,
     &vattn_selector_hash,
     &vattn_selector_magicpig,
+    &vattn_selector_socket,
 };
 
 const struct vattn_selector_kind * vattn_selector_kind_of(enum vattn_method method) {
@@ -43,8 +44,8 @@ static void fill_defaults(struct vattn_selector_options * o, int32_t head_dim) {
     fill(&o->lsh_k, 10);
     fill(&o->lsh_l, 150);
     fill(&o->lsh_collisions, 2);
-    fill(&o->socket_k, 4);
-    fill(&o->socket_l, 1);
+    fill(&o->socket_k, 10);
+    fill(&o->socket_l, 60);
     o->socket_tau = o->socket_tau == 0.0 ? 0.3 : o->socket_tau;
 }
 
