@@ -26,6 +26,14 @@ for method in $("$vattn" methods | grep -oE '^[a-z].*'); do
     grep -q '"denominator_misses":' "$dir/v.json" || fail "verify --method $method says nothing about its denominator"
 done
 
+# Every selector under the paper's rule; all but the oracles keep something for a key.
+for selector in topk-oracle topp-oracle quest double-sparsity pq hash magicpig socket; do
+    "$vattn" verify "$c" --method paper-sdpa --param selector=$selector --eps 0.5 --draws 4 --steps 3 --single-stage --json "$dir/v.json" \
+        >"$dir/out" 2>"$dir/err"
+    [ $? -le 1 ] || fail "verify with selector=$selector: $(cat "$dir/err")"
+    grep -qE '"index_bytes_per_token":\s*[1-9]' "$dir/v.json" || [[ $selector == *oracle ]] || fail "$selector keeps nothing"
+done
+
 rows() { grep -oE 'rows read [0-9.]+' "$dir/out" | grep -oE '[0-9.]+$'; }
 about() { # rows read lie between $1 and $2 %
     awk -v x="$(rows)" -v low="$1" -v high="$2" 'BEGIN { exit !(x >= low && x <= high) }' || fail "rows read: $(rows) %, not $1 to $2"
@@ -74,6 +82,11 @@ grep -q '"index_bytes_per_token":\s*3\.36' "$dir/hash.json" || fail "the index o
 weights "$dir/w.st" 2
 refuse layers.3 "$vattn" attend "$c" -o "$dir/x.st" --method hash --param hash_weights="$dir/w.st"
 refuse NOPE "$vattn" attend "$c" -o "$dir/x.st" --method hash --param hash_weights=NOPE
+
+# Values that no index can have: the others are still listed.
+expect 0 "$vattn" methods "$c" --param group_factor=33
+says 'refused: check the values'
+says 'a code of the keys, [0-9.]+ bytes per key'
 
 refuse selector "$vattn" methods --param selector=pq
 refuse NOPE "$vattn" methods NOPE
