@@ -145,7 +145,7 @@ static void learned_signatures_agree_with_twin(void ** state) {
             unsure += compare(&l, s, &net.w, false);
             bits += l.options.n_heads * l.kv.n_keys * widths[v];
             vattn_selector_free(s);
-            free_network(&net); /* the selector had copied what it needs: nothing to check once it is gone */
+            free_network(&net);
             layer_free(&l);
         }
     }
