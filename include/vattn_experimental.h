@@ -79,8 +79,8 @@ struct vattn_selector_options {
     int32_t hash_bits;            /* hash with random hyperplanes: 32 */
     const struct vattn_hash_weights * hash_weights; /* hash: NULL = random hyperplanes; copied */
     int32_t lsh_k, lsh_l, lsh_collisions;           /* magicpig: bits 10, tables 150, least collisions 2 */
-    int32_t socket_k, socket_l;   /* socket: bits, tables */
-    double socket_tau;            /* socket: softness */
+    int32_t socket_k, socket_l;   /* socket: bits 10, tables 60 */
+    double socket_tau;            /* socket: softness 0.3 */
     uint64_t seed;
 };
 

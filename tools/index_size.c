@@ -25,17 +25,19 @@ static struct vattn_plan * plan_of(const struct method_entry * entry, const stru
     return plan; /* NULL where the method is not in this build */
 }
 
-/* Bytes of an index over kv; negative where this build lacks the kind. */
+/* Bytes of an index over kv, or one of the negative numbers. */
 static double bytes_over(const struct method_entry * entry, const struct method_parameters * parameters,
                          const struct index_shape * shape, const struct vattn_kv * kv, int32_t layer) {
     struct vattn_plan * plan = plan_of(entry, shape);
     struct vattn_selector * selector = NULL;
-    double bytes = -1;
+    struct method_parameters quick = *parameters;
+    double bytes = INDEX_SIZE_REFUSED;
+    quick.selector.pq_iterations = 1; /* takes time, changes no size */
     if (plan == NULL)
-        return -1;
+        return INDEX_SIZE_ABSENT;
     if (entry->index == INDEX_CODE)
         bytes = (double)vattn_index_bytes(plan, kv->n_keys);
-    else if (selector_try(plan, parameters, kv, layer, NULL, &selector) >= 0)
+    else if (selector_try(plan, &quick, kv, layer, NULL, &selector) >= 0)
         bytes = (double)vattn_selector_bytes(selector);
     vattn_selector_free(selector);
     vattn_plan_free(plan);
@@ -78,14 +80,16 @@ static double bytes_of_random(const struct method_entry * entry, const struct me
 
 double index_size_of_shape(const struct method_entry * entry, const struct method_parameters * parameters,
                            const struct index_shape * shape) {
-    const int64_t page = parameters->selector.page > 0 ? parameters->selector.page : 16, step = 64 * page;
+    const int64_t page = parameters->selector.page > 0 ? parameters->selector.page : 16;
+    const int64_t centroids = (int64_t)1 << (parameters->selector.pq_bits > 0 ? parameters->selector.pq_bits : 6);
+    const int64_t step = (centroids + 64 * page - 1) / (64 * page) * 64 * page; /* whole pages, all centroids */
     if (entry->index == INDEX_NONE)
         return 0;
-    const double one = bytes_of_random(entry, parameters, *shape, step);
+    const double one = bytes_of_random(entry, parameters, *shape, shape->n_keys < step ? shape->n_keys : step);
+    if (one < 0 || shape->n_keys <= step)
+        return one < 0 ? one : one / (double)shape->n_keys;
     const double two = bytes_of_random(entry, parameters, *shape, 2 * step);
-    if (one < 0 || two < 0)
-        return -1;
-    return (one + (two - one) * (double)(shape->n_keys - step) / (double)step) / (double)shape->n_keys;
+    return two < 0 ? two : (one + (two - one) * (double)(shape->n_keys - step) / (double)step) / (double)shape->n_keys;
 }
 
 double index_size_of_capture(const struct method_entry * entry, const struct method_parameters * parameters,
@@ -96,5 +100,5 @@ double index_size_of_capture(const struct method_entry * entry, const struct met
     if (entry->index == INDEX_NONE)
         return 0;
     const double bytes = bytes_over(entry, parameters, &shape, &kv, capture->layer);
-    return bytes < 0 ? -1 : bytes / (double)n;
+    return bytes < 0 ? bytes : bytes / (double)n;
 }

@@ -6,6 +6,9 @@
 #include "capture_file.h"
 #include "methods.h"
 
+/* Instead of a size: the library refuses the parameters; this build does not have the method. */
+enum { INDEX_SIZE_REFUSED = -2, INDEX_SIZE_ABSENT = -1 };
+
 /* What the sizes are asked for. */
 struct index_shape {
     int32_t n_heads, n_kv_heads, head_dim;
@@ -14,8 +17,9 @@ struct index_shape {
 };
 
 /*
- * Bytes per key of one layer (all KV heads together); 0 where nothing is kept, negative where this build lacks the kind.
- * The index is built over two small sets of random keys; sizes are affine in the number of keys.
+ * Bytes per key of one layer (all KV heads together); 0 where nothing is kept, one of the two below where there is none.
+ * The index is built over two small sets of random keys (over as many as asked for, if they are few); sizes are affine in
+ * the number of keys.
  */
 double index_size_of_shape(const struct method_entry * entry, const struct method_parameters * parameters,
                            const struct index_shape * shape);

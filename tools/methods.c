@@ -50,7 +50,7 @@ const struct method_entry method_table[] = {
      "rows that collide with the query in several hash tables, weighted by the probability of that",
      "sink=4 window=32 lsh_k=10 lsh_l=150 lsh_collisions=2", "MagicPIG, arXiv 2410.16179"},
     {"socket", VATTN_METHOD_SOCKET, INDEX_SELECTOR, "top-k by soft collisions of hashed keys",
-     FIXED " socket_k=4 socket_l=1 socket_tau=0.3", "SOCKET, arXiv 2602.06283"},
+     FIXED " socket_k=10 socket_l=60 socket_tau=0.3", "SOCKET, arXiv 2602.06283"},
 };
 const int method_count = (int)(sizeof method_table / sizeof *method_table);
 

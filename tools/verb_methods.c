@@ -69,7 +69,7 @@ static error_t parse(int key, char * text, struct argp_state * state) {
     }
 }
 
-/* Bytes per key, or a negative number where this build does not have the method. */
+/* Bytes per key, or a negative number, see index_size.h. */
 static double size_of(const struct methods_request * request, const struct method_entry * entry,
                       const struct capture * capture) {
     return capture != NULL ? index_size_of_capture(entry, &request->parameters, capture)
@@ -98,7 +98,7 @@ static void print_method(const struct method_entry * m, bool sizes, double bytes
     if (sizes && bytes > 0)
         printf(", %.1f bytes per key of a layer (%.1f %% of its K and V)", bytes, 100 * bytes / row);
     if (sizes && bytes < 0)
-        printf(" (not in this build)");
+        printf(bytes == INDEX_SIZE_REFUSED ? " (refused: check the values of --param)" : " (not in this build)");
     printf("\n");
 }
 

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/half.h"
 #include "select/hyperplanes.h"
+#include "select/rows.h"
 
 enum { TILE = 256, MOST_BITS = 16 };
 
@@ -93,30 +93,22 @@ static void project(const struct vattn_selector * s, const struct vattn_kv * kv,
     vattn_plan_score(s->plan, &k, a, n_planes, out, TILE);
 }
 
-/* Element d of a key. */
-static float element(const struct vattn_selector * s, const struct vattn_rows * k, int64_t row, int32_t d) {
-    const char * at = (const char *)k->base + (size_t)row * k->stride;
-    if (s->plan->opt.k_type == VATTN_TYPE_F32) {
-        return ((const float *)(const void *)at)[d];
-    }
-    return vattn_half_to_float(((const uint16_t *)(const void *)at)[d]);
-}
-
 /* Mean of the keys between sinks and window (of all, if there are none), and the norms around it. */
 static bool center_keys(struct vattn_selector * s, const struct vattn_kv * kv, int32_t g) {
     const struct vattn_options * o = &s->plan->opt;
     struct tables * t = s->state;
-    const struct vattn_rows k = vattn_k_rows(kv, g);
     int64_t begin = o->sink, end = s->n_keys - o->window;
     float * center = t->center + (size_t)g * (size_t)o->head_dim;
     float * norm = t->norm + (size_t)g * (size_t)s->n_keys;
     double sum[VATTN_MAX_DIM] = {0.0};
+    float key[VATTN_MAX_DIM];
     bool finite = true;
     begin = begin < end ? begin : 0;
     end = begin < end ? end : s->n_keys;
     for (int64_t r = begin; r < end; r++) {
+        vattn_key_floats(s, kv, g, r, key);
         for (int32_t d = 0; d < o->head_dim; d++) {
-            sum[d] += (double)element(s, &k, r, d);
+            sum[d] += (double)key[d];
         }
     }
     for (int32_t d = 0; d < o->head_dim; d++) {
@@ -125,8 +117,9 @@ static bool center_keys(struct vattn_selector * s, const struct vattn_kv * kv, i
     }
     for (int64_t r = 0; r < s->n_keys; r++) {
         double square = 0.0;
+        finite = vattn_key_floats(s, kv, g, r, key) && finite;
         for (int32_t d = 0; d < o->head_dim; d++) {
-            double x = (double)element(s, &k, r, d) - (double)center[d];
+            double x = (double)key[d] - (double)center[d];
             square += x * x;
         }
         norm[r] = (float)sqrt(square);

@@ -11,7 +11,12 @@
 static const struct vattn_selector_kind * const kinds[] = {
     &vattn_selector_topk_oracle,
     &vattn_selector_topp_oracle,
+    &vattn_selector_quest,
+    &vattn_selector_double_sparsity,
+    &vattn_selector_pq,
+    &vattn_selector_hash,
     &vattn_selector_magicpig,
+    &vattn_selector_socket,
 };
 
 const struct vattn_selector_kind * vattn_selector_kind_of(enum vattn_method method) {
@@ -27,20 +32,20 @@ static void fill(int32_t * option, int32_t fallback) {
     *option = *option == 0 ? fallback : *option;
 }
 
-static void fill_defaults(struct vattn_selector_options * o) {
+static void fill_defaults(struct vattn_selector_options * o, int32_t head_dim) {
     o->top_p = o->top_p == 0.0 ? 0.9 : o->top_p;
     fill(&o->page, 16);
-    fill(&o->group_factor, 16);
+    fill(&o->group_factor, head_dim < 16 ? head_dim : 16);
     fill(&o->label_bits, 4);
-    fill(&o->pq_groups, 2);
+    fill(&o->pq_groups, head_dim < 2 ? head_dim : 2);
     fill(&o->pq_bits, 6);
     fill(&o->pq_iterations, 10);
     fill(&o->hash_bits, 32);
     fill(&o->lsh_k, 10);
     fill(&o->lsh_l, 150);
     fill(&o->lsh_collisions, 2);
-    fill(&o->socket_k, 4);
-    fill(&o->socket_l, 1);
+    fill(&o->socket_k, 10);
+    fill(&o->socket_l, 60);
     o->socket_tau = o->socket_tau == 0.0 ? 0.3 : o->socket_tau;
 }
 
@@ -87,7 +92,7 @@ enum vattn_status vattn_selector_create(const struct vattn_plan * plan, const st
         return VATTN_STATUS_INVALID_ARGUMENT;
     }
     struct vattn_selector_options o = *options;
-    fill_defaults(&o);
+    fill_defaults(&o, plan->opt.head_dim);
     if (!options_fit(&o, plan->opt.head_dim)) {
         return VATTN_STATUS_INVALID_ARGUMENT;
     }

@@ -51,7 +51,7 @@ static inline int64_t vattn_selector_shared(const struct vattn_selector * s, int
     return head % s->plan->group == 0 ? bytes : 0;
 }
 
-/* NULL if the method has no selector of this build. */
+/* NULL if the method is no selector. */
 const struct vattn_selector_kind * vattn_selector_kind_of(enum vattn_method method);
 
 extern const struct vattn_selector_kind vattn_selector_topk_oracle;

@@ -26,6 +26,14 @@ for method in $("$vattn" methods | grep -oE '^[a-z].*'); do
     grep -q '"denominator_misses":' "$dir/v.json" || fail "verify --method $method says nothing about its denominator"
 done
 
+# Every selector under the paper's rule; all but the oracles keep something for a key.
+for selector in topk-oracle topp-oracle quest double-sparsity pq hash magicpig socket; do
+    "$vattn" verify "$c" --method paper-sdpa --param selector=$selector --eps 0.5 --draws 4 --steps 3 --single-stage --json "$dir/v.json" \
+        >"$dir/out" 2>"$dir/err"
+    [ $? -le 1 ] || fail "verify with selector=$selector: $(cat "$dir/err")"
+    grep -qE '"index_bytes_per_token":\s*[1-9]' "$dir/v.json" || [[ $selector == *oracle ]] || fail "$selector keeps nothing"
+done
+
 rows() { grep -oE 'rows read [0-9.]+' "$dir/out" | grep -oE '[0-9.]+$'; }
 about() { # rows read lie between $1 and $2 %
     awk -v x="$(rows)" -v low="$1" -v high="$2" 'BEGIN { exit !(x >= low && x <= high) }' || fail "rows read: $(rows) %, not $1 to $2"
@@ -56,6 +64,30 @@ refuse sparse "$vattn" attend "$c" -o "$dir/x.st" --method paper-d --param selec
 refuse lsh_l "$vattn" attend "$c" -o "$dir/x.st" --method magicpig --param lsh_l=0
 refuse "check the values" "$vattn" attend "$c" -o "$dir/x.st" --method magicpig --param lsh_l=2 --param lsh_collisions=3
 refuse bench "$vattn" bench --method magicpig
+# Signatures from a file: two KV heads and four heads, 32 -> 8 bits, all weights 1 (layer 3 is that of the capture).
+ones() { for ((i = 0; i < $1; i++)); do printf '\0\0\200\77'; done; }
+weights() { # weights FILE LAYER
+    local header="{\"layers.$2.k.0.weight\":{\"dtype\":\"F32\",\"shape\":[2,8,32],\"data_offsets\":[0,2048]},"
+    header+="\"layers.$2.q.0.weight\":{\"dtype\":\"F32\",\"shape\":[4,8,32],\"data_offsets\":[2048,6144]}}"
+    while ((${#header} % 8)); do header+=" "; done
+    # shellcheck disable=SC2059 # the length is written as an escape
+    { printf "\\$(printf %o $((${#header} % 256)))\\$(printf %o $((${#header} / 256)))\0\0\0\0\0\0"; printf %s "$header"; ones 1536; } >"$1"
+}
+weights "$dir/w.st" 3
+expect 1 "$vattn" attend "$c" -o "$dir/x.st" --method hash --param hash_weights="$dir/w.st"
+expect 1 "$vattn" attend "$c" -o "$dir/x.st" --method paper-sdpa --param selector=hash --param hash_weights="$dir/w.st"
+expect 0 "$vattn" methods "$c" --param hash_weights="$dir/w.st" --json "$dir/hash.json"
+# 8 bits of 2 KV heads, and 4 x 8 x 32 floats for 3000 keys
+grep -q '"index_bytes_per_token":\s*3\.36' "$dir/hash.json" || fail "the index of learned signatures: $(grep index_bytes "$dir/hash.json")"
+weights "$dir/w.st" 2
+refuse layers.3 "$vattn" attend "$c" -o "$dir/x.st" --method hash --param hash_weights="$dir/w.st"
+refuse NOPE "$vattn" attend "$c" -o "$dir/x.st" --method hash --param hash_weights=NOPE
+
+# Values that no index can have: the others are still listed.
+expect 0 "$vattn" methods "$c" --param group_factor=33
+says 'refused: check the values'
+says 'a code of the keys, [0-9.]+ bytes per key'
+
 refuse selector "$vattn" methods --param selector=pq
 refuse NOPE "$vattn" methods NOPE
 finish
