@@ -111,6 +111,19 @@ static void run(const struct job * job) {
         }
         return;
     }
+    if (strcmp(job->kernel, "thin") == 0) {
+        const float threshold[MAX_HEADS] = {0};
+        int32_t kept, tail, keep[1024 + 16];
+        for (int32_t j = 0; j < job->n; j += 1024) {
+            for (int32_t i = 0; i < 1024; i++) {
+                prob[i] = 1 << 22;
+                drawn[i] = (i * 7919) & ((1 << 22) - 1);
+            }
+            kept = k->thin(scores, 1024, threshold, job->n_heads, 1024, (const int8_t *)cold, 4, prob, drawn, keep, &tail);
+            sink = (uint64_t)(kept + tail);
+        }
+        return;
+    }
     if (strcmp(job->kernel, "exp2_sum") == 0 || strcmp(job->kernel, "max") == 0) {
         float sum = 0;
         for (int32_t j = 0; j < job->n; j += 1024) {
@@ -231,6 +244,8 @@ static void bench(const struct vattn_kernels * kernels) {
         const struct job job = {kernels, "select", 1 << 20, heads[h], 0, 0, false, true, false, {0, 0, 0}};
         snprintf(text, sizeof text, "heads %d", heads[h]);
         report(&job, text, 0);
+        const struct job thin = {kernels, "thin", 1 << 20, heads[h], 0, 0, false, true, false, {0, 0, 0}};
+        report(&thin, text, 0);
     }
     const struct job exp2_sum = {kernels, "exp2_sum", 1 << 20, 0, 0, 0, false, true, false, {0, 0, 0}};
     const struct job max = {kernels, "max", 1 << 20, 0, 0, 0, false, true, false, {0, 0, 0}};

@@ -1,10 +1,14 @@
 /*
  * driver.c - times decoding over a long context and keeps the logits, on llama.cpp's public interface.
  *
- *     vattn-demo -m MODEL -f TEXT -o DIR [-p PROMPT] [-n DECODE] [-t THREADS] MODE...
+ *     vattn-demo -m MODEL -f TEXT -o DIR [-p PROMPT] [-n DECODE] [-t THREADS] [-g] [-s STATE] MODE...
  *
  * One process reads one prompt: the first PROMPT tokens of the text, in batches. Then each MODE decodes the text's own next DECODE
  * tokens one at a time (forced, so that every mode sees the same tokens), and the context is rewound to the end of the prompt.
+ *
+ *     -g          the whole text is the prompt (special tokens are recognised), and each mode answers it greedily; DIR/MODE.txt
+ *     -s STATE    keep the cache of the prompt in this file, all but its last batch or two, and start from it where it exists: long
+ *                 prompts take many minutes. Not for stock-fa-off, whose cache has another layout.
  *
  *     stock-fa-on, stock-fa-off    the host alone; the two differ in the layout of the cache, so each needs its own process
  *     anything else                a method of the plug-in, which GGML_BACKEND_PATH must name
@@ -36,7 +40,8 @@ struct options {
     int32_t n_prompt, n_decode, n_threads;
     char ** modes;
     int n_modes;
-    bool stock, flash_attn;
+    const char * state;
+    bool stock, flash_attn, greedy;
 };
 
 /* What the plug-in's registry offers under the names vattn_set_method (0 is success), vattn_stats_json (fills at most cap bytes,
@@ -83,7 +88,7 @@ static double median(double * values, int32_t n) {
 
 static struct options options_parse(int argc, char ** argv) {
     struct options o = {.n_prompt = 7000, .n_decode = 64, .n_threads = (int32_t) sysconf(_SC_NPROCESSORS_ONLN)};
-    for (int c; (c = getopt(argc, argv, "m:f:o:p:n:t:")) != -1;) {
+    for (int c; (c = getopt(argc, argv, "m:f:o:p:n:t:s:g")) != -1;) {
         switch (c) {
             case 'm': o.model = optarg; break;
             case 'f': o.text = optarg; break;
@@ -91,13 +96,15 @@ static struct options options_parse(int argc, char ** argv) {
             case 'p': o.n_prompt = atoi(optarg); break;
             case 'n': o.n_decode = atoi(optarg); break;
             case 't': o.n_threads = atoi(optarg); break;
+            case 's': o.state = optarg; break;
+            case 'g': o.greedy = true; break;
             default: exit(2);
         }
     }
     o.modes = argv + optind;
     o.n_modes = argc - optind;
     if (!o.model || !o.text || !o.out || o.n_modes < 1 || o.n_modes > MAX_MODES) {
-        die("usage: vattn-demo -m MODEL -f TEXT -o DIR [-p PROMPT] [-n DECODE] [-t THREADS] MODE...");
+        die("usage: vattn-demo -m MODEL -f TEXT -o DIR [-p PROMPT] [-n DECODE] [-t THREADS] [-g] [-s STATE] MODE...");
     }
     if (o.n_prompt < 1 || o.n_decode < 2 || o.n_threads < 1) {
         die("-p must be at least 1, -n at least 2, -t at least 1");
@@ -106,6 +113,9 @@ static struct options options_parse(int argc, char ** argv) {
     o.flash_attn = strcmp(o.modes[0], "stock-fa-off") != 0;
     if (o.stock && (o.n_modes > 1 || (o.flash_attn && strcmp(o.modes[0], "stock-fa-on") != 0))) {
         die("stock-fa-on and stock-fa-off each run alone");
+    }
+    if (o.state != NULL && !o.flash_attn) {
+        die("-s: the cache of stock-fa-off has another layout");
     }
     return o;
 }
@@ -152,22 +162,29 @@ static void plugin_use(const struct plugin * p, const char * mode) {
     }
 }
 
-/* The first n tokens of the text file. */
-static llama_token * read_tokens(const struct llama_vocab * vocab, const char * path, int32_t n) {
+static char * read_text(const char * path, size_t cap, size_t * n_bytes) {
     FILE * file = fopen(path, "rb");
     if (file == NULL) {
         die("%s: %s", path, strerror(errno));
     }
-    /* A token of ordinary text is 3 to 5 bytes; 16 leave room, and the whole of a huge file is never tokenised. */
-    const size_t cap = 16 * (size_t) n + 1024;
     char * text = must(malloc(cap));
-    const size_t n_bytes = fread(text, 1, cap, file);
+    *n_bytes = fread(text, 1, cap, file);
     fclose(file);
+    return text;
+}
+
+/* The first n tokens of the text file; with n < 0 all of them (special tokens recognised), and room for more. */
+static llama_token * read_tokens(const struct llama_vocab * vocab, const char * path, int32_t n, int32_t * n_tokens) {
+    enum { LONGEST = 16 << 20 };
+    /* A token of ordinary text is 3 to 5 bytes; 16 leave room, and the whole of a huge file is never tokenised. */
+    size_t n_bytes, cap = n < 0 ? LONGEST : 16 * (size_t) n + 1024;
+    char * text = read_text(path, cap, &n_bytes);
+    cap = n < 0 ? n_bytes + 1024 : cap;
     llama_token * tokens = must(malloc(cap * sizeof(*tokens)));
-    const int32_t n_tokens = llama_tokenize(vocab, text, (int32_t) n_bytes, tokens, (int32_t) cap, true, false);
+    *n_tokens = llama_tokenize(vocab, text, (int32_t) n_bytes, tokens, (int32_t) cap, true, n < 0);
     free(text);
-    if (n_tokens < n) {
-        die("%s: %d tokens, but prompt and decoding need %d; give a longer text or a smaller NPROMPT", path, n_tokens, n);
+    if (*n_tokens < (n < 0 ? 1 : n)) {
+        die("%s: %d tokens, but prompt and decoding need %d; give a longer text or a smaller NPROMPT", path, *n_tokens, n);
     }
     return tokens;
 }
@@ -179,22 +196,52 @@ static void decode(struct llama_context * ctx, llama_token * tokens, int32_t n) 
     }
 }
 
-static void read_prompt(struct llama_context * ctx, llama_token * tokens, int32_t n) {
+/* Tokens [begin, n) in batches that end at multiples of BATCH. */
+static void read_prompt(struct llama_context * ctx, llama_token * tokens, int32_t begin, int32_t n) {
     const double start = now_ms();
     double reported = start;
-    for (int32_t i = 0; i < n; i += BATCH) {
-        const int32_t step = n - i < BATCH ? n - i : BATCH;
-        decode(ctx, tokens + i, step);
+    for (int32_t i = begin; i < n;) {
+        const int32_t end = (i / BATCH + 1) * BATCH < n ? (i / BATCH + 1) * BATCH : n;
+        decode(ctx, tokens + i, end - i);
         llama_synchronize(ctx);
-        if (now_ms() - reported > 4e3 || i + step == n) {
+        i = end;
+        if (now_ms() - reported > 4e3 || i == n) {
             reported = now_ms();
-            fprintf(stderr, "  prompt %5d of %d tokens, %.0f s\n", i + step, n, (reported - start) / 1e3);
+            fprintf(stderr, "  prompt %5d of %d tokens, %.0f s\n", i, n, (reported - start) / 1e3);
         }
     }
 }
 
-/* Decodes tokens one at a time; times[i] in ms, logits of token i to the file if there is one. */
-static void decode_timed(struct llama_context * ctx, llama_token * tokens, int32_t n, double * times, FILE * logits, size_t n_vocab) {
+/* The prompt through a file of its cache, but for the last batch or two, from which a plug-in still learns its queries. */
+static void read_prompt_from(struct llama_context * ctx, const char * path, llama_token * tokens, int32_t n) {
+    const int32_t kept = n > 2 * BATCH ? ((n - 1) / BATCH - 1) * BATCH : 0;
+    llama_token * stored = must(malloc((size_t) n * sizeof(*stored)));
+    size_t n_stored = 0;
+    if (access(path, R_OK) != 0) {
+        read_prompt(ctx, tokens, 0, kept);
+        if (llama_state_seq_save_file(ctx, path, 0, tokens, (size_t) kept) == 0) {
+            die("%s: cannot write the state", path);
+        }
+    } else if (llama_state_seq_load_file(ctx, path, 0, stored, (size_t) n, &n_stored) == 0 || n_stored != (size_t) kept ||
+               memcmp(stored, tokens, n_stored * sizeof(*stored)) != 0) {
+        die("%s: not the state of %d tokens of this text and model; delete it", path, kept);
+    }
+    free(stored);
+    read_prompt(ctx, tokens, kept, n);
+}
+
+static llama_token likeliest(const float * logits, size_t n) {
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++) {
+        best = logits[i] > logits[best] ? i : best;
+    }
+    return (llama_token) best;
+}
+
+/* Decodes tokens one at a time; times[i] in ms, logits of token i to the file if there is one. Greedy: tokens[i + 1] is written, not
+ * read. */
+static void decode_timed(struct llama_context * ctx, llama_token * tokens, int32_t n, double * times, FILE * logits, size_t n_vocab,
+                         bool greedy) {
     for (int32_t i = 0; i < n; i++) {
         const double start = now_ms();
         decode(ctx, tokens + i, 1);
@@ -202,6 +249,9 @@ static void decode_timed(struct llama_context * ctx, llama_token * tokens, int32
         times[i] = now_ms() - start;
         if (row == NULL) {
             die("no logits");
+        }
+        if (greedy) {
+            tokens[i + 1] = likeliest(row, n_vocab);
         }
         if (logits != NULL && fwrite(row, sizeof(float), n_vocab, logits) != n_vocab) {
             die("cannot write logits: %s", strerror(errno));
@@ -213,7 +263,7 @@ static void decode_timed(struct llama_context * ctx, llama_token * tokens, int32
 static double measure_depth0(struct llama_context * ctx, llama_token * tokens, int32_t n) {
     double times[DEPTH0_TOKENS];
     n = n < DEPTH0_TOKENS ? n : DEPTH0_TOKENS;
-    decode_timed(ctx, tokens, n, times, NULL, 0);
+    decode_timed(ctx, tokens, n, times, NULL, 0, false);
     llama_memory_clear(llama_get_memory(ctx), false);
     return median(times, n);
 }
@@ -226,6 +276,19 @@ static FILE * open_output(const char * dir, const char * mode, const char * suff
         die("%s: %s", path, strerror(errno));
     }
     return file;
+}
+
+/* What a mode answered, up to the first end of generation. */
+static void write_answer(const struct options * o, const struct llama_vocab * vocab, const char * mode, const llama_token * tokens) {
+    FILE * file = open_output(o->out, mode, "txt");
+    for (int32_t i = 0; i < o->n_decode && !llama_vocab_is_eog(vocab, tokens[i]); i++) {
+        char piece[256];
+        const int32_t n = llama_token_to_piece(vocab, tokens[i], piece, sizeof(piece), 0, false);
+        fwrite(piece, 1, n > 0 ? (size_t) n : 0, file);
+    }
+    if (fclose(file) != 0) {
+        die("cannot write %s.txt: %s", mode, strerror(errno));
+    }
 }
 
 static void write_result(const struct options * o, const struct plugin * p, const struct llama_model * model, const char * mode,
@@ -269,7 +332,7 @@ static void quiet_log(enum ggml_log_level level, const char * text, void * data)
 }
 
 int main(int argc, char ** argv) {
-    const struct options o = options_parse(argc, argv);
+    struct options o = options_parse(argc, argv);
     llama_log_set(quiet_log, NULL);
     load_backends();
     struct plugin plugin;
@@ -284,6 +347,11 @@ int main(int argc, char ** argv) {
         die("%s: not a model that this host can load", o.model);
     }
     const struct llama_vocab * vocab = llama_model_get_vocab(model);
+    int32_t n_text;
+    llama_token * tokens = read_tokens(vocab, o.text, o.greedy ? -1 : o.n_prompt + o.n_decode, &n_text);
+    if (o.greedy) {
+        o.n_prompt = n_text - 1; /* the last token of the text is the first to be decoded */
+    }
     const int32_t n_tokens = o.n_prompt + o.n_decode;
     if (n_tokens > llama_model_n_ctx_train(model)) {
         fprintf(stderr, "vattn-demo: %d tokens exceed the %d the model was trained for; times hold, quality does not\n", n_tokens,
@@ -301,7 +369,6 @@ int main(int argc, char ** argv) {
         die("%s: cannot make a context of %u tokens", o.model, params.n_ctx);
     }
 
-    llama_token * tokens = read_tokens(vocab, o.text, n_tokens);
     double depth0_ms[MAX_MODES];
     for (int i = 0; i < o.n_modes; i++) {
         if (!o.stock) {
@@ -311,7 +378,11 @@ int main(int argc, char ** argv) {
     }
 
     const double start = now_ms();
-    read_prompt(ctx, tokens, o.n_prompt);
+    if (o.state != NULL) {
+        read_prompt_from(ctx, o.state, tokens, o.n_prompt);
+    } else {
+        read_prompt(ctx, tokens, 0, o.n_prompt);
+    }
     const double prompt_s = (now_ms() - start) / 1e3;
 
     double * times = must(malloc((size_t) o.n_decode * sizeof(double)));
@@ -321,8 +392,11 @@ int main(int argc, char ** argv) {
             plugin.stats_reset();
         }
         FILE * logits = open_output(o.out, o.modes[i], "logits");
-        decode_timed(ctx, tokens + o.n_prompt, o.n_decode, times, logits, (size_t) llama_vocab_n_tokens(vocab));
+        decode_timed(ctx, tokens + o.n_prompt, o.n_decode, times, logits, (size_t) llama_vocab_n_tokens(vocab), o.greedy);
         fclose(logits);
+        if (o.greedy) {
+            write_answer(&o, vocab, o.modes[i], tokens + o.n_prompt + 1);
+        }
         write_result(&o, o.stock ? NULL : &plugin, model, o.modes[i], times, depth0_ms[i], prompt_s);
         if (i + 1 < o.n_modes && !llama_memory_seq_rm(llama_get_memory(ctx), 0, o.n_prompt, -1)) {
             die("%s: this model's memory cannot be rewound; run one mode per process", o.model);

@@ -117,6 +117,19 @@ struct vattn_kernels {
     int32_t (*select)(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int64_t first,
                       int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, const int8_t * bonus,
                       int32_t floor, const struct vattn_random_key * key, int32_t * rows, int32_t * prob, int32_t * draw);
+
+    /*
+     * The second stage of the sampling, for n keys that were drawn and scored:
+     *   x_j  = max_g (score[g * ld + j] - threshold[g]) + bonus[j] / 8
+     *   P_j  = min(prob[j], max(prob[j] >> shift, trunc(2^24 * L(x_j))))      replaces prob[j] where draw[j] >= 0
+     *   key j stays iff draw[j] < P_j; one with draw[j] = -1 always does
+     * Writes to keep the positions j of those that stay: first those with P_j < 2^24, then the others, each in ascending
+     * order; keep has room for n + 16.  Returns their number, in *n_tail how many are of the first kind.
+     * All tiers give the same bits for the same scores.
+     */
+    int32_t (*thin)(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int32_t n,
+                    const int8_t * bonus, int32_t shift, int32_t * prob, const int32_t * draw, int32_t * keep,
+                    int32_t * n_tail);
 };
 
 extern const struct vattn_kernels vattn_kernels_generic;

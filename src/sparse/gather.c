@@ -36,46 +36,6 @@ static int32_t draw_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_
                                  s->sure + begin / 16, vattn_sparse_bonus(c, g, begin), FLOOR, &key, rows, prob, draw);
 }
 
-/* max over the group of s - t, for n rows */
-static void best_margin(const float * scores, ptrdiff_t ld, const float * t, int32_t group, int32_t n, float * best) {
-    for (int32_t j = 0; j < n; j++) {
-        best[j] = scores[j] - t[0];
-    }
-    for (int32_t i = 1; i < group; i++) {
-        const float * x = scores + (ptrdiff_t)i * ld;
-        for (int32_t j = 0; j < n; j++) {
-            float d = x[j] - t[i];
-            best[j] = d > best[j] ? d : best[j];
-        }
-    }
-}
-
-/* Second stage: which of n rows stay.  keep: their positions, rows with pi < 1 first; returns both counts. */
-static int32_t draw_values(const struct vattn_call * c, int32_t g, const int32_t * rows, int32_t * prob,
-                           const int32_t * draw, float * margin, int32_t n, int32_t * keep, int32_t * n_tail) {
-    const int8_t * bonus = vattn_sparse_bonus(c, g, 0);
-    int32_t tail = 0, sure = 0;
-    for (int32_t j = 0; j < n; j++) {
-        if (draw[j] < 0) {
-            continue;
-        }
-        float x = margin[j] + 0.125F * (float)bonus[rows[j]];
-        int32_t p = vattn_sparse_prob(x), least = prob[j] >> KEEP_LEAST;
-        p = p > least ? p : least;
-        prob[j] = p < prob[j] ? p : prob[j];
-        if (draw[j] < prob[j] && prob[j] < VATTN_PROB_ONE) {
-            keep[tail++] = j;
-        }
-    }
-    for (int32_t j = 0; j < n; j++) {
-        if (draw[j] < 0 || prob[j] == VATTN_PROB_ONE) {
-            keep[tail + sure++] = j;
-        }
-    }
-    *n_tail = tail;
-    return tail + sure;
-}
-
 static void compact_ints(int32_t * x, const int32_t * keep, int32_t n, int32_t * spare) {
     for (int32_t k = 0; k < n; k++) {
         spare[k] = x[keep[k]];
@@ -83,17 +43,29 @@ static void compact_ints(int32_t * x, const int32_t * keep, int32_t n, int32_t *
     memcpy(x, spare, (size_t)n * sizeof *x);
 }
 
-/* Scores -> weights e/pi relative to the chunk's maximum; m and d of the partial. */
-static void weigh(const struct vattn_kernels * kern, struct vattn_partial p, int32_t h, float * w, const int32_t * prob,
-                  int32_t n) {
+/* w *= inverse, and their sum. */
+static float weighted_sum(float * w, const float * inverse, int32_t n) {
     float sum[8] = {0};
-    p.m[h] = kern->max(w, n);
-    (void)kern->exp2_sum(w, n, p.m[h]);
-    for (int32_t j = 0; j < n; j++) {
-        w[j] *= (float)VATTN_PROB_ONE / (float)prob[j];
+    int32_t j = 0;
+    for (; j + 8 <= n; j += 8) {
+        for (int32_t k = 0; k < 8; k++) {
+            w[j + k] *= inverse[j + k];
+            sum[k] += w[j + k];
+        }
+    }
+    for (; j < n; j++) {
+        w[j] *= inverse[j];
         sum[j & 7] += w[j];
     }
-    p.d[h] = ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
+    return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
+}
+
+/* Scores -> weights e/pi relative to the chunk's maximum; m and d of the partial. */
+static void weigh(const struct vattn_kernels * kern, struct vattn_partial p, int32_t h, float * w, const float * inverse,
+                  int32_t n) {
+    p.m[h] = kern->max(w, n);
+    (void)kern->exp2_sum(w, n, p.m[h]);
+    p.d[h] = weighted_sum(w, inverse, n);
 }
 
 /* Keys: rows drawn by their proxies, exact scores, then the rows that stay, compact, with scores in place. */
@@ -113,17 +85,21 @@ static void read_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t *
         return;
     }
     vattn_plan_score(c->plan, &k, vattn_call_q(c, g), group, w, s->ld);
-    float * margin = s->margin + at;
-    best_margin(w, (ptrdiff_t)s->ld, s->thresholds + g * group, group, n, margin);
-    out->n_rows = draw_values(c, g, rows, prob, draw, margin, n, keep, &out->n_tail);
+    int8_t * bonus = s->list_bonus + at;
+    for (int32_t j = 0; j < n; j++) {
+        bonus[j] = vattn_sparse_bonus(c, g, 0)[rows[j]];
+    }
+    out->n_rows = c->plan->kern->thin(w, (ptrdiff_t)s->ld, s->thresholds + g * group, group, n, bonus, KEEP_LEAST, prob,
+                                      draw, keep, &out->n_tail);
     compact_ints(rows, keep, out->n_rows, draw);
     compact_ints(prob, keep, out->n_rows, draw);
     for (int32_t i = 0; i < group; i++) {
         float * x = w + (size_t)i * (size_t)s->ld;
+        float * spare = s->spare + at;
         for (int32_t j = 0; j < out->n_rows; j++) {
-            margin[j] = x[keep[j]];
+            spare[j] = x[keep[j]];
         }
-        memcpy(x, margin, (size_t)out->n_rows * sizeof *x);
+        memcpy(x, spare, (size_t)out->n_rows * sizeof *x);
     }
 }
 
@@ -139,8 +115,12 @@ void vattn_sparse_gather(struct vattn_call * c, int32_t g, int32_t chunk) {
     if (out->n_rows == 0) {
         return;
     }
+    float * inverse = s->spare + vattn_sparse_list(s, g, chunk);
+    for (int32_t j = 0; j < out->n_rows; j++) {
+        inverse[j] = (float)VATTN_PROB_ONE / (float)prob[j];
+    }
     for (int32_t i = 0; i < group; i++) {
-        weigh(c->plan->kern, p, i, w + (size_t)i * (size_t)s->ld, prob, out->n_rows);
+        weigh(c->plan->kern, p, i, w + (size_t)i * (size_t)s->ld, inverse, out->n_rows);
     }
     struct vattn_rows v = vattn_v_rows(c->in.kv, g);
     v.index = rows;

@@ -41,7 +41,8 @@ struct vattn_sparse * vattn_sparse_layout(const struct vattn_plan * plan, struct
     v.prob = vattn_scratch_take(a, list, sizeof *v.prob);
     v.draw = vattn_scratch_take(a, list, sizeof *v.draw);
     v.keep = vattn_scratch_take(a, list, sizeof *v.keep);
-    v.margin = vattn_scratch_take(a, list, sizeof *v.margin);
+    v.spare = vattn_scratch_take(a, list, sizeof *v.spare);
+    v.list_bonus = vattn_scratch_take(a, list, sizeof *v.list_bonus);
     v.sure_sum = vattn_scratch_take(a, heads, sizeof *v.sure_sum);
     v.chunk_max = vattn_scratch_take(a, heads * chunks, sizeof *v.chunk_max);
     v.design_sums = vattn_scratch_take(a, heads * 2, sizeof *v.design_sums);

@@ -67,7 +67,8 @@ struct vattn_sparse {
     int32_t * prob;         /* same: pi in units of 2^-24 */
     int32_t * draw;         /* same: u in units of 2^-24, -1 = always read */
     int32_t * keep;         /* same: positions that the second stage keeps */
-    float * margin;         /* same */
+    float * spare;          /* same */
+    int8_t * list_bonus;    /* same: value bonus of the keys read */
     float * sure_sum;       /* [n_heads] log2 of the weights of the rows that are always read */
     float * chunk_max;      /* [n_heads][n_chunks] largest proxy score */
     float * design_sums;    /* [n_heads][2] */
@@ -112,22 +113,6 @@ static inline int64_t vattn_sparse_chunk_end(const struct vattn_call * c, int32_
 /* Value bonus of the rows of KV head g from `row` on, eighths of log2 units. */
 static inline const int8_t * vattn_sparse_bonus(const struct vattn_call * c, int32_t g, int64_t row) {
     return vattn_index_bonus(c->in.index, g) + row;
-}
-
-/* The piecewise linear 2^x of the selection kernel for x <= 0, as a float in (0, 1]. */
-static inline float vattn_sparse_exp2(float x) {
-    union {
-        int32_t i;
-        float f;
-    } u;
-    x = x < -126.0F ? -126.0F : x > 0.0F ? 0.0F : x;
-    u.i = (int32_t)(x * 0x1p23F + 127 * 0x1p23F);
-    return u.f;
-}
-
-/* The same in units of 2^-24. */
-static inline int32_t vattn_sparse_prob(float x) {
-    return (int32_t)(vattn_sparse_exp2(x) * 0x1p24F);
 }
 
 /* layout.c */

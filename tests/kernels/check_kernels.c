@@ -588,6 +588,55 @@ void check_select(struct check * check) {
     }
 }
 
+void check_thin(struct check * check) {
+    for (int32_t trial = 0; trial < n_trials(check, 1500); trial++, check->n_checks++) {
+        const int32_t n = trial % 10 == 0 ? 1000 + trial : draw_below(check, 70);
+        const int32_t n_heads = PICK(check, head_counts), shift = draw_below(check, 6);
+        const ptrdiff_t ld = n + draw_below(check, 20);
+        const size_t n_score = n == 0 ? 0 : (size_t)(ld * (n_heads - 1) + n), ints = (size_t)n * sizeof(int32_t);
+        struct guarded score = guarded_new(n_score * sizeof(float), trial & 1);
+        struct guarded threshold = draw_floats(check, (size_t)n_heads, KIND_NORMAL, trial & 1);
+        struct guarded bonus = guarded_new((size_t)n, trial & 1);
+        struct guarded prob = guarded_new(ints, trial & 1), drawn = guarded_new(ints, trial & 1);
+        struct guarded keep = guarded_new(ints + 64, trial & 1);
+        int32_t * expected_prob = allocate(ints + 64);
+        int32_t * expected_keep = allocate(ints + 64);
+        for (size_t i = 0; i < n_score; i++) {
+            const uint32_t chance = draw(check) % 100;
+            ((float *)score.at)[i] = chance == 0 ? NAN : chance == 1 ? -INFINITY : 3 - 20 * draw_uniform(check);
+        }
+        for (int32_t j = 0; j < n; j++) { /* as select leaves them: drawn below prob, or always read */
+            const bool always = draw(check) % 8 == 0;
+            const int32_t p = always || draw(check) % 8 == 0 ? VATTN_PROB_ONE : 1 + draw_below(check, VATTN_PROB_ONE - 1);
+            ((int8_t *)bonus.at)[j] = (int8_t)(draw(check) % 256 - 128);
+            ((int32_t *)prob.at)[j] = expected_prob[j] = p;
+            ((int32_t *)drawn.at)[j] = always ? -1 : draw_below(check, p);
+        }
+        int32_t tail = -1, expected_tail = -1;
+        const int32_t expected = vattn_ref_thin(score.at, ld, threshold.at, n_heads, n, bonus.at, shift, expected_prob,
+                                                drawn.at, expected_keep, &expected_tail);
+        const int32_t got = check->kernels->thin(score.at, ld, threshold.at, n_heads, n, bonus.at, shift, prob.at,
+                                                 drawn.at, keep.at, &tail);
+        char text[120];
+        snprintf(text, sizeof text, "trial %d keys %d heads %d shift %d", trial, n, n_heads, shift);
+        if (got != expected || tail != expected_tail) {
+            fail(check, "thin (counts)", text, got, expected);
+        } else if (memcmp(prob.at, expected_prob, ints) != 0) {
+            fail(check, "thin (probabilities)", text, 0, 0);
+        } else if (memcmp(keep.at, expected_keep, (size_t)got * sizeof(int32_t)) != 0) {
+            fail(check, "thin (positions)", text, 0, 0);
+        }
+        free(expected_prob);
+        free(expected_keep);
+        guarded_free(score);
+        guarded_free(threshold);
+        guarded_free(bonus);
+        guarded_free(prob);
+        guarded_free(drawn);
+        guarded_free(keep);
+    }
+}
+
 int32_t check_kernels(const struct vattn_kernels * kernels, bool short_run, bool quiet) {
     struct check check = {kernels, quiet, short_run, 20261124, 0, 0};
     check_score(&check);
@@ -598,6 +647,7 @@ int32_t check_kernels(const struct vattn_kernels * kernels, bool short_run, bool
     check_scan(&check);
     check_design(&check);
     check_select(&check);
+    check_thin(&check);
     if (!quiet) {
         printf("%s: %d checks, %d failures\n", kernels->name, check.n_checks, check.n_failures);
     }

@@ -28,6 +28,7 @@ void check_exp2_sum(struct check * check);
 void check_scan(struct check * check);
 void check_design(struct check * check);
 void check_select(struct check * check);
+void check_thin(struct check * check);
 
 /* All of the above; the number of failures. */
 int32_t check_kernels(const struct vattn_kernels * kernels, bool short_run, bool quiet);

@@ -101,6 +101,13 @@ static int32_t select_biased(const float * score, ptrdiff_t ld, const float * th
                         prob, draw);
 }
 
+/* A floor of half the right one. */
+static int32_t thin_independent(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int32_t n,
+                                const int8_t * bonus, int32_t shift, int32_t * prob, const int32_t * draw,
+                                int32_t * keep, int32_t * n_tail) {
+    return good->thin(score, ld, threshold, n_heads, n, bonus, shift + 1, prob, draw, keep, n_tail);
+}
+
 static int32_t failures(struct vattn_kernels table) {
     struct check check = {&table, true, true, 20261124, 0, 0};
     check_max(&check);
@@ -108,6 +115,7 @@ static int32_t failures(struct vattn_kernels table) {
     check_scan(&check);
     check_design(&check);
     check_select(&check);
+    check_thin(&check);
     check_score(&check);
     check_accumulate(&check);
     check_deviation(&check);
@@ -137,6 +145,9 @@ static void planted_defects_are_found(void ** state) {
     assert_true(failures(bad) > 0);
     bad = *good;
     bad.select = select_biased;
+    assert_true(failures(bad) > 0);
+    bad = *good;
+    bad.thin = thin_independent;
     assert_true(failures(bad) > 0);
 }
 

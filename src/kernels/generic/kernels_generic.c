@@ -14,4 +14,5 @@ const struct vattn_kernels vattn_kernels_generic = {
     .design = vattn_design_generic,
     .scan = vattn_scan_generic,
     .select = vattn_select_generic,
+    .thin = vattn_thin_generic,
 };

@@ -3,17 +3,8 @@
 
 #include <assert.h>
 
-#include "base/half.h"
 #include "base/random.h"
-
-/* 2^24 * L(x); exact float arithmetic but for the one rounding of the sum, so every tier gets the same integer. */
-static int32_t probability(float x, int32_t floor) {
-    const float bits = x * 0x1p23f + 127 * 0x1p23f;
-    const float likely = vattn_float_from_bits((uint32_t)(int32_t)bits);
-    int32_t p = (int32_t)(likely * 0x1p24f);
-    p = p < floor ? floor : p;
-    return p > VATTN_PROB_ONE ? VATTN_PROB_ONE : p;
-}
+#include "kernels/generic/probability_generic.h"
 
 int32_t vattn_select_generic(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int64_t first,
                              int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, const int8_t * bonus,
@@ -41,8 +32,7 @@ int32_t vattn_select_generic(const float * score, ptrdiff_t ld, const float * th
                 x = above > x ? above : x;
             }
             x += bonus != NULL ? 0.125f * (float)bonus[VATTN_BLOCK * b + t] : 0;
-            x = x > 0 ? 0 : x < -126 ? -126 : x;
-            const int32_t p = probability(x, floor);
+            const int32_t p = vattn_probability(x, floor);
             const uint32_t is_sure = sure_bits >> t & 1;
             if ((visible_bits >> t & 1) && (is_sure || (int32_t)(word[t] >> 8) < p)) {
                 rows[count] = (int32_t)(block_first + t);

@@ -152,6 +152,16 @@ void vattn_ref_design(const float * score, const float * weight, ptrdiff_t ld, c
     }
 }
 
+/* 2^24 times the piecewise linear 2^x, in the float steps that define it (kernels.h). */
+static int32_t probability(float x, int32_t floor) {
+    x = x > 0 ? 0 : x < -126 ? -126 : x;
+    const float bits = x * 0x1p23f + 127 * 0x1p23f;
+    const float likely = vattn_float_from_bits((uint32_t)bits);
+    int32_t p = (int32_t)(likely * 0x1p24f);
+    p = p < floor ? floor : p;
+    return p > VATTN_PROB_ONE ? VATTN_PROB_ONE : p;
+}
+
 int32_t vattn_ref_select(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int64_t first,
                          int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, const int8_t * bonus,
                          int32_t floor, const struct vattn_random_key * key, int32_t * rows, int32_t * prob,
@@ -165,12 +175,7 @@ int32_t vattn_ref_select(const float * score, ptrdiff_t ld, const float * thresh
             x = above > x ? above : x;
         }
         x += bonus != NULL ? (float)bonus[i] / 8 : 0;
-        x = x > 0 ? 0 : x < -126 ? -126 : x;
-        const float bits = x * 0x1p23f + 127 * 0x1p23f;
-        const float likely = vattn_float_from_bits((uint32_t)bits);
-        int32_t p = (int32_t)(likely * 0x1p24f);
-        p = p < floor ? floor : p;
-        p = p > VATTN_PROB_ONE ? VATTN_PROB_ONE : p;
+        const int32_t p = probability(x, floor);
 
         const uint32_t counter[4] = {(uint32_t)(token / 4), key->nonce[0], key->nonce[1], key->stream};
         uint32_t word[4];
@@ -183,6 +188,33 @@ int32_t vattn_ref_select(const float * score, ptrdiff_t ld, const float * thresh
             draw[count] = is_sure ? -1 : (int32_t)(word[token & 3] >> 8);
             count++;
         }
+    }
+    return count;
+}
+
+int32_t vattn_ref_thin(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int32_t n,
+                       const int8_t * bonus, int32_t shift, int32_t * prob, const int32_t * draw, int32_t * keep,
+                       int32_t * n_tail) {
+    int32_t count = 0;
+    for (int32_t j = 0; j < n; j++) {
+        float x = -126;
+        for (int32_t g = 0; g < n_heads; g++) { /* a NaN is not larger */
+            const float above = score[g * ld + j] - threshold[g];
+            x = above > x ? above : x;
+        }
+        const int32_t p = probability(x + (float)bonus[j] / 8, prob[j] / (1 << shift));
+        if (draw[j] >= 0 && p < prob[j]) {
+            prob[j] = p;
+        }
+    }
+    for (int32_t kind = 0; kind < 2; kind++) { /* 0: may not have been drawn */
+        for (int32_t j = 0; j < n; j++) {
+            const bool certain = draw[j] < 0 || prob[j] == VATTN_PROB_ONE;
+            if (certain == (kind == 1) && draw[j] < prob[j]) {
+                keep[count++] = j;
+            }
+        }
+        *n_tail = kind == 0 ? count : *n_tail;
     }
     return count;
 }

@@ -33,5 +33,8 @@ int32_t vattn_ref_select(const float * score, ptrdiff_t ld, const float * thresh
 
 /* Code of one coordinate of token t in a block: the packing that kernels.h describes. */
 uint32_t vattn_ref_code(const uint8_t * block, struct vattn_code_layout layout, int32_t t, int32_t coordinate);
+int32_t vattn_ref_thin(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int32_t n,
+                       const int8_t * bonus, int32_t shift, int32_t * prob, const int32_t * draw, int32_t * keep,
+                       int32_t * n_tail);
 
 #endif

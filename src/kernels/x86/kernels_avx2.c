@@ -17,6 +17,7 @@ const struct vattn_kernels vattn_kernels_avx2 = {
     .design = vattn_design_avx2,
     .scan = vattn_scan_avx2,
     .select = vattn_select_avx2,
+    .thin = vattn_thin_avx2,
 };
 
 #else

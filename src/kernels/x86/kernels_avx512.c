@@ -17,6 +17,7 @@ const struct vattn_kernels vattn_kernels_avx512 = {
     .design = vattn_design_avx512,
     .scan = vattn_scan_avx512,
     .select = vattn_select_avx512,
+    .thin = vattn_thin_avx512,
 };
 
 #else

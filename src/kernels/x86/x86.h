@@ -48,7 +48,10 @@
     int32_t vattn_select_##tier(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads,           \
                                 int64_t first, int32_t n_blocks, const uint16_t * visible, const uint16_t * sure,      \
                                 const int8_t * bonus, int32_t floor, const struct vattn_random_key * key,              \
-                                int32_t * rows, int32_t * prob, int32_t * draw)
+                                int32_t * rows, int32_t * prob, int32_t * draw);                                       \
+    int32_t vattn_thin_##tier(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int32_t n,  \
+                              const int8_t * bonus, int32_t shift, int32_t * prob, const int32_t * draw,               \
+                              int32_t * keep, int32_t * n_tail)
 
 VATTN_DECLARE_TIER(avx2);
 VATTN_DECLARE_TIER(avx512);

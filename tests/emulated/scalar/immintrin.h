@@ -320,6 +320,32 @@ SCALAR __m512 _mm512_shuffle_f32x4(__m512 a, __m512 b, int choice) {
     return r;
 }
 
+SCALAR __m512i _mm512_maskz_loadu_epi32(__mmask16 mask, const void * at) {
+    __m512i r;
+    memset(&r, 0, sizeof r);
+    LANES(16) if (mask >> lane & 1) {
+        memcpy(&r.i[lane], (const char *)at + 4 * lane, 4);
+    }
+    return r;
+}
+
+SCALAR void _mm512_mask_storeu_epi32(void * at, __mmask16 mask, __m512i x) {
+    LANES(16) if (mask >> lane & 1) {
+        memcpy((char *)at + 4 * lane, &x.i[lane], 4);
+    }
+}
+
+SCALAR __m128i _mm_maskz_loadu_epi8(__mmask16 mask, const void * at) {
+    __m128i r;
+    LANES(16) r.s[lane] = (int8_t)(mask >> lane & 1 ? ((const int8_t *)at)[lane] : 0);
+    return r;
+}
+
+SCALAR __m512i _mm512_srlv_epi32(__m512i x, __m512i by) {
+    LANES(16) x.u[lane] = by.u[lane] < 32 ? x.u[lane] >> by.u[lane] : 0;
+    return x;
+}
+
 SCALAR __m512i _mm512_maskz_compress_epi32(__mmask16 mask, __m512i x) {
     __m512i r = _mm512_setzero_si512();
     int n = 0;
