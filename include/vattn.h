@@ -127,6 +127,8 @@ struct vattn_options {
     int32_t min_keys;     /* sparse calls with fewer visible keys are answered exactly; default 1024, -1 = never */
     double max_rows;      /* a KV head that would read more than this share of its rows is exact; default 0.5 */
     int32_t max_looks;    /* looks of the certificate before falling back; default 7 */
+    bool fastest;         /* answer a KV head exactly where a model of the kernels' times says that sampling takes longer;
+                           * what it learns is kept in the state.  Choices depend on options, tier and input alone */
     double code_bits;     /* index bits per key dimension; default 2 */
     double escape;        /* share of keys whose code is never trusted, beside all far outliers; default 0.01 */
 

@@ -11,7 +11,7 @@
 #define PAPER  "vAttention, arXiv 2510.05688"
 #define FIXED  "sink=4 window=32 topk=0.05"
 #define MIXED  FIXED " base=0.01 selector=topk-oracle"
-#define CODE   "sink=4 window=32 min_keys=1024 max_rows=0.5 max_looks=7 code_bits=2 escape=0.01 n_layers=1"
+#define CODE   "sink=4 window=32 min_keys=1024 max_rows=0.5 max_looks=7 fastest=0 code_bits=2 escape=0.01 n_layers=1"
 
 const struct method_entry method_table[] = {
     {"exact", VATTN_METHOD_EXACT, INDEX_NONE, "dense attention over all visible rows", "none", "softmax attention"},
@@ -101,6 +101,7 @@ enum field {
     FIELD_COUNT,        /* int32 in the options, -1 = none */
     FIELD_SHARE,        /* double in the options: rows or share; 0 = none */
     FIELD_WHOLE,        /* int32 in the options */
+    FIELD_SWITCH,       /* bool in the options */
     FIELD_NUMBER,       /* double in the options */
     FIELD_OWN_WHOLE,    /* int32 in the parameters */
     FIELD_OWN_NUMBER,   /* double in the parameters */
@@ -123,6 +124,7 @@ static const struct parameter {
     {"min_keys", FIELD_COUNT, OPTION(min_keys), 0, INT32_MAX},
     {"max_rows", FIELD_NUMBER, OPTION(max_rows), 1e-9, 1},
     {"max_looks", FIELD_WHOLE, OPTION(max_looks), 1, 255},
+    {"fastest", FIELD_SWITCH, OPTION(fastest), 0, 1},
     {"code_bits", FIELD_NUMBER, OPTION(code_bits), 0.01, 8},
     {"escape", FIELD_NUMBER, OPTION(escape), 1e-9, 1},
     {"n_layers", FIELD_WHOLE, OPTION(n_layers), 1, 16384},
@@ -207,6 +209,9 @@ static void set(const struct parameter * p, char * options, char * own, const ch
     case FIELD_WHOLE:
     case FIELD_OWN_WHOLE:
         *(int32_t *)(void *)to = whole(p->key, text, p->low, p->high);
+        break;
+    case FIELD_SWITCH:
+        *(bool *)(void *)to = whole(p->key, text, p->low, p->high) != 0;
         break;
     case FIELD_NUMBER:
     case FIELD_OWN_NUMBER:

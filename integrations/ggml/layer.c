@@ -34,6 +34,7 @@ struct vattn_options plug_plan_options(const struct ggml_tensor * attention, int
                                   .eps = plug_options.eps,
                                   .delta = plug_options.delta,
                                   .seed = plug_options.seed,
+                                  .fastest = plug_options.fastest,
                                   .disabled_tiers = plug_options.disabled_tiers};
 }
 

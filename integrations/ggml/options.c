@@ -52,8 +52,8 @@ static uint64_t read_count(const char * variable, uint64_t fallback, uint64_t le
     return number;
 }
 
-static bool read_switch(const char * variable) {
-    return read_count(variable, 0, 0, 1, "0 or 1") == 1;
+static bool read_switch(const char * variable, bool fallback) {
+    return read_count(variable, fallback, 0, 1, "0 or 1") == 1;
 }
 
 /* Methods of comparison that read an index of their own, which nobody builds here. */
@@ -92,14 +92,15 @@ void plug_options_read(void) {
     read_tiers();
     plug_options.eps = read_share("VATTN_EPS", 0.05, 1.0 - 1e-9, "in (0, 1) (for no error: VATTN_METHOD=exact)");
     plug_options.delta = read_share("VATTN_DELTA", 0.05, 0.5, "in (0, 0.5]");
+    plug_options.fastest = read_switch("VATTN_FASTEST", true);
     plug_options.seed = read_count("VATTN_SEED", 0, 0, UINT64_MAX, "a whole number");
     plug_options.capture_steps = (int32_t)read_count("VATTN_CAPTURE_STEPS", 24, 1, 1 << 20, "a count from 1");
     plug_options.capture_skip = (int32_t)read_count("VATTN_CAPTURE_SKIP", 0, 0, 1 << 30, "a count");
     plug_options.capture = value_of("VATTN_CAPTURE");
     plug_options.stats = value_of("VATTN_STATS");
-    plug_options.claim_all = read_switch("VATTN_TEST_CLAIM_ALL");
-    plug_options.validate = read_switch("VATTN_TEST_VALIDATE");
-    if (read_switch("VATTN_OFF")) {
+    plug_options.claim_all = read_switch("VATTN_TEST_CLAIM_ALL", false);
+    plug_options.validate = read_switch("VATTN_TEST_VALIDATE", false);
+    if (read_switch("VATTN_OFF", false)) {
         plug_options.off = true;
     }
 }

@@ -13,6 +13,7 @@ struct plug_options {
     bool claim_all; /* VATTN_TEST_CLAIM_ALL=1: also tensors that are no cache, for the host's own tests */
     bool validate;  /* VATTN_TEST_VALIDATE=1: compare all covered rows with the live cache at every call */
     enum vattn_scope scope;
+    bool fastest; /* VATTN_FASTEST=0: sample even where exact is expected to be faster */
     double eps, delta;
     uint64_t seed;
     uint32_t disabled_tiers;

@@ -22,7 +22,11 @@ static void enter(struct vattn_flow * f, enum vattn_phase phase, int32_t tasks) 
     f->n_tasks = tasks;
 }
 
+/* After a scan it was for nothing. */
 static void enter_dense(struct vattn_call * c, struct vattn_flow * f) {
+    if (c->sparse_used && c->sparse->groups[head_of(c, f)].scanned) {
+        vattn_sparse_lost(c, head_of(c, f));
+    }
     memset(c->dense + head_of(c, f), 1, c->whole ? (size_t)c->plan->opt.n_kv_heads : 1);
     enter(f, VATTN_PHASE_DENSE, c->n_chunks);
 }
@@ -57,6 +61,7 @@ static void advance(struct vattn_call * c, struct vattn_flow * f) {
         if (c->sparse->groups[head_of(c, f)].state == VATTN_GROUP_EXACT) {
             enter_dense(c, f);
         } else {
+            c->sparse->groups[head_of(c, f)].scanned = true;
             enter(f, VATTN_PHASE_SCAN, c->sparse->n_chunks);
         }
         break;
@@ -64,7 +69,11 @@ static void advance(struct vattn_call * c, struct vattn_flow * f) {
         enter(f, VATTN_PHASE_DESIGN, 1);
         break;
     case VATTN_PHASE_DESIGN:
-        enter(f, VATTN_PHASE_GATHER, c->sparse->n_chunks);
+        if (c->sparse->groups[head_of(c, f)].state == VATTN_GROUP_EXACT) {
+            enter_dense(c, f);
+        } else {
+            enter(f, VATTN_PHASE_GATHER, c->sparse->n_chunks);
+        }
         break;
     case VATTN_PHASE_GATHER:
         enter(f, VATTN_PHASE_JUDGE, judge_blocks(c));
@@ -140,31 +149,48 @@ static void publish(struct vattn_flow * f) {
     atomic_store_explicit(&f->ticket, phases << (2 * BITS) | (uint64_t)f->n_tasks << BITS, memory_order_release);
 }
 
+/* KV heads that pause are exact from the start; true if all do. */
+static bool all_pause(struct vattn_call * c) {
+    int32_t n = 0;
+    for (int32_t g = 0; g < c->plan->opt.n_kv_heads; g++) {
+        bool pauses = vattn_sparse_pauses(c, g);
+        c->sparse->groups[g].state = pauses ? VATTN_GROUP_EXACT : VATTN_GROUP_OPEN;
+        n += pauses;
+    }
+    return n == c->plan->opt.n_kv_heads;
+}
+
+static void start_flow(struct vattn_call * c, struct vattn_flow * f) {
+    f->parked = false;
+    atomic_init(&f->ticket, 0);
+    if (c->whole || (c->sparse_used && c->sparse->groups[head_of(c, f)].state == VATTN_GROUP_EXACT)) {
+        enter_dense(c, f);
+    } else {
+        enter(f, c->sparse_used ? VATTN_PHASE_PREPARE : VATTN_PHASE_PAPER, 1);
+    }
+    publish(f);
+}
+
 void vattn_flow_start(struct vattn_call * c) {
-    int32_t kv_heads = c->plan->opt.n_kv_heads;
+    int32_t kv_heads = c->plan->opt.n_kv_heads, awaited = 0;
     memset(c->cert, 0, (size_t)c->plan->opt.n_heads * sizeof *c->cert);
     memset(c->dense, 0, (size_t)kv_heads);
     c->sparse_used = c->n_visible > 0 && is_sparse(c);
+    if (c->sparse_used) {
+        vattn_sparse_begin(c);
+        c->sparse_used = !all_pause(c);
+    }
     c->whole = c->n_visible > 0 && c->paper == NULL && !c->sparse_used;
     c->n_flows = c->n_visible == 0 ? 0 : c->whole ? 1 : kv_heads;
     if (c->n_visible == 0) {
         vattn_call_finish_empty(c);
     }
-    if (c->sparse_used) {
-        vattn_sparse_begin(c);
-    }
     for (int32_t i = 0; i < c->n_flows; i++) {
-        struct vattn_flow * f = &c->flows[i];
-        atomic_init(&f->ticket, 0);
-        if (c->whole) {
-            enter_dense(c, f);
-        } else {
-            enter(f, c->sparse_used ? VATTN_PHASE_PREPARE : VATTN_PHASE_PAPER, 1);
-        }
-        publish(f);
+        start_flow(c, &c->flows[i]);
+        awaited += c->flows[i].phase == VATTN_PHASE_PREPARE;
     }
     atomic_init(&c->n_running, c->n_flows);
-    atomic_init(&c->n_awaited, c->n_flows);
+    atomic_init(&c->n_awaited, awaited);
     atomic_init(&c->n_workers, 0);
 }
 
@@ -247,9 +273,9 @@ static void proceed(struct vattn_call * c, struct vattn_flow * f) {
             arrive(c);
             return;
         }
-        bool prepared = f->phase == VATTN_PHASE_PREPARE;
+        bool sampled = f->phase == VATTN_PHASE_PREPARE || f->phase == VATTN_PHASE_DESIGN;
         advance(c, f);
-        if (is_layer(c) && prepared && f->phase == VATTN_PHASE_DENSE) { /* takes no part in the verdict */
+        if (is_layer(c) && sampled && f->phase == VATTN_PHASE_DENSE) { /* takes no part in the verdict any more */
             arrive(c);
         }
         if (f->n_tasks != 1) {

@@ -15,9 +15,19 @@ struct vattn_learned {
     float key_cap;     /* the same for reading keys */
 };
 
+/* One KV head: how long it is answered exactly because sampling was slower. */
+struct vattn_pace {
+    int32_t pause; /* calls, last time */
+    int32_t left;  /* of them still to come */
+};
+
 struct vattn_state {
     int32_t n_heads;
-    struct vattn_learned heads[];
+    struct vattn_learned heads[]; /* [n_heads], then struct vattn_pace [n_kv_heads] */
 };
+
+static inline struct vattn_pace * vattn_state_paces(struct vattn_state * s) {
+    return (struct vattn_pace *)(void *)(s->heads + s->n_heads);
+}
 
 #endif

@@ -122,6 +122,7 @@ enum vattn_status vattn_plan_create(const struct vattn_options * options, struct
     p->q_scale = (float)((double)o.scale * VATTN_LOG2E);
     p->delta_head = o.scope == VATTN_SCOPE_TOKEN ? o.delta / ((double)o.n_heads * o.n_layers) : o.delta;
     p->x = o.eps / (1.0 + o.eps);
+    p->cost = vattn_cost_of(&o, p->kern);
     vattn_quantile_init(&p->quantile, p->delta_head);
     *plan = p;
     return VATTN_STATUS_OK;

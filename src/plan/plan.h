@@ -7,6 +7,7 @@
 
 #include "vattn.h"
 #include "kernels/kernels.h"
+#include "plan/cost.h"
 #include "verify/quantile.h"
 
 #define VATTN_LOG2E 1.4426950408889634
@@ -18,6 +19,7 @@ struct vattn_plan {
     float q_scale;      /* scale * log2(e): scores come out in log2 units */
     double delta_head;  /* delta of one test, after the split of scope token */
     double x;           /* eps / (1 + eps): what the estimate is compared with */
+    struct vattn_cost cost;
     struct vattn_quantile quantile; /* of F, at 1 - delta_head */
 };
 

@@ -229,6 +229,10 @@ void vattn_sparse_account(struct vattn_call * c, int32_t g, int64_t * rows_k, in
     const struct vattn_options * o = &c->plan->opt;
     int64_t k_bytes = o->head_dim * (int64_t)vattn_type_bytes(o->k_type);
     int64_t v_bytes = o->v_dim * (int64_t)vattn_type_bytes(o->v_type);
+    *rows_k = *bytes = 0;
+    if (!s->groups[g].scanned) {
+        return;
+    }
     *rows_k = s->groups[g].keys_read - s->groups[g].rows_read;
     for (int32_t k = 0; k < s->n_chunks; k++) {
         *rows_k += vattn_sparse_chunk(s, g, k)->n_escaped;
@@ -242,6 +246,7 @@ void vattn_sparse_finish(struct vattn_call * c, int32_t g) {
     int64_t rows_k, bytes;
     vattn_sparse_account(c, g, &rows_k, &bytes);
     vattn_sparse_learn(c, g);
+    vattn_sparse_compare(c, g);
     for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
         certify(c, g, h, rows_k, bytes);
         memcpy(vattn_call_out(c, h), s->estimates + (size_t)h * (size_t)o->v_dim, (size_t)o->v_dim * sizeof(float));

@@ -246,6 +246,9 @@ void vattn_sparse_design(struct vattn_call * c, int32_t g) {
     } else {
         next_look(c, g);
     }
+    if (vattn_sparse_too_slow(c, g)) {
+        group->state = VATTN_GROUP_EXACT;
+    }
 }
 
 /* ----------------------------------------------------------------------------------------------------------- learn */

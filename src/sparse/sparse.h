@@ -44,6 +44,7 @@ enum vattn_group_state { VATTN_GROUP_OPEN, VATTN_GROUP_DONE, VATTN_GROUP_EXACT }
 /* One KV head. */
 struct vattn_group {
     enum vattn_group_state state;
+    bool scanned;
     int32_t looks;
     int64_t rows_read;
     int64_t keys_read;
@@ -126,6 +127,12 @@ void vattn_sparse_scan(struct vattn_call * c, int32_t g, int32_t chunk);
 /* design.c */
 void vattn_sparse_design(struct vattn_call * c, int32_t g);
 void vattn_sparse_learn(struct vattn_call * c, int32_t g); /* what the finished call teaches the controller */
+
+/* pace.c: exact where sampling would take longer (option `fastest`) */
+bool vattn_sparse_pauses(struct vattn_call * c, int32_t g);         /* exact from the start, this time */
+bool vattn_sparse_too_slow(const struct vattn_call * c, int32_t g); /* after a design: exact instead of this look */
+void vattn_sparse_lost(struct vattn_call * c, int32_t g);           /* it came to exact after a scan */
+void vattn_sparse_compare(struct vattn_call * c, int32_t g);        /* answered from a sample: was it worth it? */
 
 /* gather.c */
 void vattn_sparse_gather(struct vattn_call * c, int32_t g, int32_t chunk);

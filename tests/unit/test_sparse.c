@@ -156,6 +156,36 @@ static void falls_back_to_exact(void ** state) {
 }
 
 /* Values that cancel: ||o|| is tiny against the spread of v, so only exact will do. */
+/* Where a sample of half the rows would be needed, `fastest` answers exactly, pauses, and tries again ever more rarely. */
+static void slow_heads_are_exact(void ** state) {
+    (void)state;
+    struct vattn_options o = sparse_options(6, 2, 64, 6000);
+    struct layer l;
+    o.eps = 0.004;
+    o.max_rows = 1.0;
+    o.fastest = true;
+    layer_make(&l, &o, 70);
+    layer_index(&l);
+    void * memory = calloc(1, vattn_state_bytes(l.plan));
+    assert_non_null(memory);
+    int tried = 0;
+    for (uint64_t call = 0; call < 40; call++) {
+        struct vattn_input in = layer_input(&l, call);
+        in.state = call == 0 ? vattn_state_init(l.plan, memory) : memory;
+        assert_int_equal(vattn_attend(l.plan, &in, l.work, l.work_bytes), VATTN_STATUS_OK);
+        int64_t all = 6000 * (64 + 64) * (int64_t)sizeof(float);
+        if (l.plan->opt.k_type == VATTN_TYPE_F16) {
+            all /= 2;
+        }
+        assert_int_equal(l.cert[0].answer, VATTN_ANSWER_EXACT);
+        assert_true(layer_error(&l) < 1e-5);
+        tried += l.cert[0].bytes > all; /* the codes were read, too */
+    }
+    assert_in_range(tried, 4, 6); /* calls 0, 2, 6, 14, 30 */
+    free(memory);
+    layer_free(&l);
+}
+
 static void cancellation_is_exact(void ** state) {
     (void)state;
     struct vattn_options o = sparse_options(2, 1, 64, 4096);
@@ -193,6 +223,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_twin),   cmocka_unit_test(threads_do_not_matter),
         cmocka_unit_test(masks_and_coverage), cmocka_unit_test(falls_back_to_exact),
+        cmocka_unit_test(slow_heads_are_exact),
         cmocka_unit_test(cancellation_is_exact), cmocka_unit_test(paper_d_claims_nothing_about_the_output)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Never slower than exact (option `fastest`): a KV head is answered exactly where the model of cost says that this is shorter
+ * than sampling, before the sample is read.  What was spent on finding out is kept small by a pause that doubles each time:
+ * during it the KV head is exact from the start.
+ *
+ *     a look   ~  draw n + key E[keys] + value E[rows],    E from the subsample:  keys: sum L(max_h(P_h - tk_h)), rows: with t_h
+ *     exact    ~  dense n
+ */
+#include "sparse/sparse.h"
+
+#include <math.h>
+
+#include "call/state.h"
+
+#define MORE_LOOKS  1.2 /* looks that usually follow the first one */
+#define PAUSE_MOST  63  /* calls */
+
+/* The piecewise linear 2^x for x <= 0. */
+static float chance(float x) {
+    union {
+        int32_t i;
+        float f;
+    } u;
+    x = x < -126.0F ? -126.0F : x > 0.0F ? 0.0F : x;
+    u.i = (int32_t)(x * 0x1p23F + 127 * 0x1p23F);
+    return u.f;
+}
+
+/* Rows of the cache expected to be drawn with these thresholds, by chance or not. */
+static double expected(const struct vattn_call * c, int32_t g, const float * threshold) {
+    const struct vattn_sparse * s = c->sparse;
+    int32_t group = c->plan->group, n = s->sample_n[g];
+    const float * sample = s->sample + (size_t)(g * group) * (size_t)s->sample_ld;
+    double sum = 0.0;
+    for (int32_t j = 0; j < n; j++) {
+        float x = -126.0F;
+        for (int32_t i = 0; i < group; i++) {
+            float above = sample[(size_t)i * (size_t)s->sample_ld + (size_t)j] - threshold[i];
+            x = above > x ? above : x;
+        }
+        sum += sample[j] < INFINITY ? (double)chance(x) : 0.0; /* not the padding */
+    }
+    return sum * (double)s->sample_scale[g];
+}
+
+static double look_cost(const struct vattn_call * c, int32_t g) {
+    const struct vattn_sparse * s = c->sparse;
+    const struct vattn_cost * cost = &c->plan->cost;
+    int32_t head = g * c->plan->group;
+    double keys = expected(c, g, s->key_thresholds + head), rows = expected(c, g, s->thresholds + head);
+    return (double)c->n_visible * cost->draw + keys * cost->key + fmin(rows, keys) * cost->value;
+}
+
+bool vattn_sparse_too_slow(const struct vattn_call * c, int32_t g) {
+    return c->plan->opt.fastest &&
+           MORE_LOOKS * look_cost(c, g) > (double)c->n_visible * c->plan->cost.dense;
+}
+
+bool vattn_sparse_pauses(struct vattn_call * c, int32_t g) {
+    if (!c->plan->opt.fastest || c->in.state == NULL) {
+        return false;
+    }
+    struct vattn_pace * pace = &vattn_state_paces(c->in.state)[g];
+    if (pace->left == 0) {
+        return false;
+    }
+    pace->left--;
+    return true;
+}
+
+static void remember(struct vattn_call * c, int32_t g, bool won) {
+    if (c->in.state != NULL) {
+        struct vattn_pace * pace = &vattn_state_paces(c->in.state)[g];
+        pace->pause = won ? 0 : 2 * pace->pause + 1 < PAUSE_MOST ? 2 * pace->pause + 1 : PAUSE_MOST;
+        pace->left = pace->pause;
+    }
+}
+
+void vattn_sparse_lost(struct vattn_call * c, int32_t g) {
+    remember(c, g, false);
+}
+
+void vattn_sparse_compare(struct vattn_call * c, int32_t g) {
+    const struct vattn_group * group = &c->sparse->groups[g];
+    const struct vattn_cost * cost = &c->plan->cost;
+    double n = (double)c->n_visible;
+    double look = n * cost->draw + (double)group->keys_read * cost->key + (double)group->rows_read * cost->value;
+    remember(c, g, n * cost->scan + (double)group->looks * look < n * cost->dense);
+}
