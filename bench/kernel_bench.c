@@ -14,7 +14,6 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#include "base/cpu_features.h"
 #include "base/half.h"
 #include "kernels/kernels.h"
 
@@ -278,16 +277,10 @@ int main(int argc, char ** argv) {
     for (int32_t i = 0; i < MAX_HEADS * VATTN_MAX_DIM; i++) {
         query[i] = (float)(draw() >> 8) * 0x1p-24f - 0.5f;
     }
-    const struct vattn_cpu_features cpu = vattn_cpu_features_detect();
-    const struct vattn_kernels * tables[3] = {&vattn_kernels_generic, NULL, NULL};
-#if defined(__x86_64__)
-    tables[1] = cpu.avx2 ? &vattn_kernels_avx2 : NULL;
-    tables[2] = cpu.avx512 ? &vattn_kernels_avx512 : NULL;
-#endif
-    (void)cpu;
-    for (int32_t i = 0; i < 3; i++) {
-        if (tables[i] != NULL && (strcmp(tier, "all") == 0 || strcmp(tier, tables[i]->name) == 0)) {
-            bench(tables[i]);
+    const struct vattn_kernels * table;
+    for (int32_t i = 0; (table = vattn_kernels_supported(i)) != NULL; i++) {
+        if (strcmp(tier, "all") == 0 || strcmp(tier, table->name) == 0) {
+            bench(table);
         }
     }
     return 0;

@@ -19,6 +19,10 @@ packages=(
     # Python for test judges and downloads
     python3 python3-venv ca-certificates
 )
+if [ "$(uname -m)" = x86_64 ]; then
+    # the Arm tier: a compiler for it, and an emulator that runs its checks
+    packages+=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user)
+fi
 
 missing_packages() {
     for package in "${packages[@]}"; do

@@ -19,7 +19,7 @@ static bool all(uint32_t reg, uint32_t bits) {
 }
 
 struct vattn_cpu_features vattn_cpu_features_detect(void) {
-    struct vattn_cpu_features features = {false, false, false};
+    struct vattn_cpu_features features = {0};
     uint32_t eax, ebx, ecx, edx;
 
     if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx)) {
@@ -46,10 +46,25 @@ struct vattn_cpu_features vattn_cpu_features_detect(void) {
     return features;
 }
 
+#elif defined(__AARCH64EL__)
+#if defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
+struct vattn_cpu_features vattn_cpu_features_detect(void) {
+    struct vattn_cpu_features features = {.neon = true};
+#if defined(__ARM_FEATURE_DOTPROD) /* the compiler was told so */
+    features.dotprod = true;
+#elif defined(__linux__)
+    features.dotprod = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#endif
+    return features;
+}
+
 #else
 
 struct vattn_cpu_features vattn_cpu_features_detect(void) {
-    return (struct vattn_cpu_features){false, false, false};
+    return (struct vattn_cpu_features){0};
 }
 
 #endif

@@ -11,19 +11,51 @@ static const struct {
     uint32_t bit;
 } tiers[] = {{"avx512", VATTN_TIER_AVX512}, {"avx2", VATTN_TIER_AVX2}, {"neon", VATTN_TIER_NEON}};
 
-/* Without AVX2 there is no AVX-512 tier either, as on any machine. */
-const struct vattn_kernels * vattn_kernels_pick(uint32_t disabled_tiers) {
-#if defined(__x86_64__)
+struct candidate {
+    const struct vattn_kernels * kernels;
+    bool supported, worthwhile;
+    uint32_t tiers; /* none of these may be disabled */
+};
+
+enum { MAX_CANDIDATES = 3 };
+
+/* Best first; their number.  Without AVX2 there is no AVX-512 tier either, as on any machine. */
+static int32_t find_candidates(struct candidate candidate[MAX_CANDIDATES]) {
     const struct vattn_cpu_features cpu = vattn_cpu_features_detect();
-    if (cpu.avx2 && !(disabled_tiers & VATTN_TIER_AVX2)) {
-        if (cpu.avx512 && cpu.avx512_worthwhile && !(disabled_tiers & VATTN_TIER_AVX512)) {
-            return &vattn_kernels_avx512;
-        }
-        return &vattn_kernels_avx2;
-    }
+    int32_t n = 0;
+#if defined(__x86_64__)
+    candidate[n++] = (struct candidate){&vattn_kernels_avx512, cpu.avx512, cpu.avx512_worthwhile,
+                                        VATTN_TIER_AVX512 | VATTN_TIER_AVX2};
+    candidate[n++] = (struct candidate){&vattn_kernels_avx2, cpu.avx2, true, VATTN_TIER_AVX2};
+#elif defined(__AARCH64EL__)
+    candidate[n++] = (struct candidate){&vattn_kernels_neon_dotprod, cpu.dotprod, true, VATTN_TIER_NEON};
+    candidate[n++] = (struct candidate){&vattn_kernels_neon, cpu.neon, true, VATTN_TIER_NEON};
 #endif
-    (void)disabled_tiers;
-    return &vattn_kernels_generic;
+    (void)cpu;
+    candidate[n++] = (struct candidate){&vattn_kernels_generic, true, true, 0};
+    return n;
+}
+
+const struct vattn_kernels * vattn_kernels_pick(uint32_t disabled_tiers) {
+    struct candidate candidate[MAX_CANDIDATES];
+    const int32_t n = find_candidates(candidate);
+    int32_t i = 0;
+    while (i + 1 < n &&
+           !(candidate[i].supported && candidate[i].worthwhile && (candidate[i].tiers & disabled_tiers) == 0)) {
+        i++;
+    }
+    return candidate[i].kernels;
+}
+
+const struct vattn_kernels * vattn_kernels_supported(int32_t i) {
+    struct candidate candidate[MAX_CANDIDATES];
+    const int32_t n = find_candidates(candidate);
+    for (int32_t c = 0; c < n; c++) {
+        if (candidate[c].supported && i-- == 0) {
+            return candidate[c].kernels;
+        }
+    }
+    return NULL;
 }
 
 bool vattn_tiers_parse(const char * list, uint32_t * mask) {

@@ -136,6 +136,9 @@ extern const struct vattn_kernels vattn_kernels_generic;
 #if defined(__x86_64__)
 extern const struct vattn_kernels vattn_kernels_avx2;
 extern const struct vattn_kernels vattn_kernels_avx512;
+#elif defined(__AARCH64EL__)
+extern const struct vattn_kernels vattn_kernels_neon;
+extern const struct vattn_kernels vattn_kernels_neon_dotprod;
 #endif
 
 /* Bits of the mask of disabled tiers; without avx2 there is no avx512 either. */
@@ -143,5 +146,8 @@ enum vattn_tier { VATTN_TIER_AVX512 = 1, VATTN_TIER_AVX2 = 2, VATTN_TIER_NEON = 
 
 /* The best tier that this machine supports and that the mask leaves. */
 const struct vattn_kernels * vattn_kernels_pick(uint32_t disabled_tiers);
+
+/* Table i = 0, 1, ... of those that this machine can run, best first; NULL behind the last, which is the generic one. */
+const struct vattn_kernels * vattn_kernels_supported(int32_t i);
 
 #endif

@@ -607,7 +607,8 @@ void check_thin(struct check * check) {
         }
         for (int32_t j = 0; j < n; j++) { /* as select leaves them: drawn below prob, or always read */
             const bool always = draw(check) % 8 == 0;
-            const int32_t p = always || draw(check) % 8 == 0 ? VATTN_PROB_ONE : 1 + draw_below(check, VATTN_PROB_ONE - 1);
+            const int32_t below_one = draw(check) % 4 == 0 ? 4 : VATTN_PROB_ONE - 1; /* small: draws of 0, too */
+            const int32_t p = always || draw(check) % 8 == 0 ? VATTN_PROB_ONE : 1 + draw_below(check, below_one);
             ((int8_t *)bonus.at)[j] = (int8_t)(draw(check) % 256 - 128);
             ((int32_t *)prob.at)[j] = expected_prob[j] = p;
             ((int32_t *)drawn.at)[j] = always ? -1 : draw_below(check, p);

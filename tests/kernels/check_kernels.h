@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Compare one table of kernels with its twins in ref/.  Needs no test framework, so that it also runs as the only
- * program of an emulated machine (scripts/test-avx512.sh).
+ * Compare one table of kernels with its twins in ref/.  Needs no test framework, so that it also runs where
+ * only a C library is at hand (tests/emulated/check_tables.c).
  */
 #ifndef CHECK_KERNELS_H
 #define CHECK_KERNELS_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Probabilities of the sampling, portable.
+ * Probabilities of the sampling, portable; faster tiers use them for the last few keys.
  */
 #ifndef VATTN_PROBABILITY_GENERIC_H
 #define VATTN_PROBABILITY_GENERIC_H
@@ -17,6 +17,22 @@ static inline int32_t vattn_probability(float x, int32_t floor) {
     int32_t p = (int32_t)(likely * 0x1p24f);
     p = p < floor ? floor : p;
     return p > VATTN_PROB_ONE ? VATTN_PROB_ONE : p;
+}
+
+/* The second stage for one key, the pointers being those of the key: its new probability; does it stay by chance? */
+static inline bool vattn_thin_one(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads,
+                                  int8_t bonus, int32_t shift, int32_t * prob, int32_t draw) {
+    if (draw < 0) {
+        return false;
+    }
+    float x = -126;
+    for (int32_t g = 0; g < n_heads; g++) { /* a NaN is not larger */
+        const float above = score[g * ld] - threshold[g];
+        x = above > x ? above : x;
+    }
+    const int32_t p = vattn_probability(x + 0.125f * (float)bonus, *prob >> shift);
+    *prob = p < *prob ? p : *prob;
+    return draw < *prob && *prob < VATTN_PROB_ONE;
 }
 
 #endif

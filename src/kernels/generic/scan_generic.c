@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "kernels/generic/generic.h"
 
+#include "base/rounded.h"
+
 /* sum[t] += weight[j] * (bits [shift, shift + width) of byte t * 4 + j), j = 0..3 */
 static void add_four(int32_t * sum, const uint8_t * chunk, const int8_t * weight, int32_t shift, int32_t mask) {
     for (int32_t t = 0; t < VATTN_BLOCK; t++) {
@@ -19,9 +21,13 @@ static void add_class(float * out, const uint8_t * chunk, const int8_t * weight,
             add_four(sum, chunk, weight, shift, (1 << width) - 1);
         }
     }
+    float term[VATTN_BLOCK];
     for (int32_t t = 0; t < VATTN_BLOCK; t++) {
-        const float term = scale * (float)sum[t];
-        out[t] = out[t] + term;
+        term[t] = scale * (float)sum[t];
+    }
+    VATTN_ROUNDED_ARRAY(term);
+    for (int32_t t = 0; t < VATTN_BLOCK; t++) {
+        out[t] = out[t] + term[t];
     }
 }
 

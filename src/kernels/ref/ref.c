@@ -6,6 +6,7 @@
 
 #include "base/half.h"
 #include "base/random.h"
+#include "base/rounded.h"
 
 double vattn_ref_element(const struct vattn_rows * rows, bool is_f16, int32_t j, int32_t d) {
     const size_t row = (size_t)(rows->index != NULL ? rows->index[j] : j);
@@ -119,12 +120,12 @@ void vattn_ref_scan(const uint8_t * codes, int32_t n_blocks, struct vattn_code_l
                 sum[class] += query[g].weight[k] * (int32_t)vattn_ref_code(block, layout, i % VATTN_BLOCK, k);
             }
             float score = query[g].offset;
-            const float term8 = query[g].scale8 * (float)sum[0];
-            score = score + term8;
-            const float term4 = query[g].scale4 * (float)sum[1];
-            score = score + term4;
-            const float term2 = query[g].scale2 * (float)sum[2];
-            score = score + term2;
+            const float scale[3] = {query[g].scale8, query[g].scale4, query[g].scale2};
+            for (int32_t class = 0; class < 3; class ++) {
+                float term = scale[class] * (float)sum[class];
+                VATTN_ROUNDED(term);
+                score = score + term;
+            }
             out[g * ld + i] = score;
         }
     }

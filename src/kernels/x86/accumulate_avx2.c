@@ -85,11 +85,6 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void accumulate_heads(const struct block * block,
     }
 }
 
-/* Heads in groups of 4 and 3: 5 = 4 + 1, 6 = 3 + 3, 7 = 4 + 3. */
-VATTN_ALWAYS_INLINE int32_t group_size(int32_t n_left) {
-    return n_left == 6 || n_left == 3 ? 3 : n_left < 4 ? n_left : 4;
-}
-
 /* One block against all heads; width is the dim of rows and acc, a multiple of 8.  Only the first group prefetches. */
 VATTN_AVX2 VATTN_ALWAYS_INLINE void accumulate_block(const struct block * block, bool is_f16, const float * weight,
                                                      ptrdiff_t ld, int32_t n_heads, int32_t width, float * acc) {

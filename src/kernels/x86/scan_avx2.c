@@ -14,6 +14,8 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "base/rounded.h"
+
 enum {
     GROUP = 4,         /* heads per pass over a block of codes: 8 sums, the rest is for codes and weights */
     SCAN_AHEAD = 6144, /* bytes between the block in work and the one being prefetched */
@@ -32,7 +34,9 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE __m256i load_codes(const uint8_t * at) {
 
 /* out[t] = previous + scale * sum, two roundings */
 VATTN_AVX2 VATTN_ALWAYS_INLINE void add_term(__m256 * score, __m256i sum, float scale) {
-    *score = _mm256_add_ps(*score, _mm256_mul_ps(_mm256_set1_ps(scale), _mm256_cvtepi32_ps(sum)));
+    __m256 term = _mm256_mul_ps(_mm256_set1_ps(scale), _mm256_cvtepi32_ps(sum));
+    VATTN_ROUNDED(term);
+    *score = _mm256_add_ps(*score, term);
 }
 
 VATTN_AVX2 VATTN_ALWAYS_INLINE void scan_block8(const uint8_t * chunk, int32_t n_chunks, const struct weights * w,

@@ -10,6 +10,8 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "base/rounded.h"
+
 enum {
     GROUP = 4,        /* heads per pass over the codes */
     SCAN_AHEAD = 8192 /* bytes between the block in work and the one being prefetched */
@@ -63,6 +65,13 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void scan_class(const uint8_t * chunk, size_t b
     }
 }
 
+/* score + scale * sum, two roundings */
+VATTN_AVX512 VATTN_ALWAYS_INLINE __m512 add_term(__m512 score, __m512i sum, __m512 scale) {
+    __m512 term = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(sum));
+    VATTN_ROUNDED(term);
+    return _mm512_add_ps(score, term);
+}
+
 VATTN_AVX512 VATTN_ALWAYS_INLINE void scan_blocks(const uint8_t * codes, size_t block_bytes,
                                                   struct vattn_code_layout layout,
                                                   const struct vattn_query_code * query, const int8_t * const * weight,
@@ -76,11 +85,11 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void scan_blocks(const uint8_t * codes, size_t 
     for (int32_t g = 0; g < n_heads; g++) {
         const __m512 scale8 = _mm512_set1_ps(query[g].scale8), scale4 = _mm512_set1_ps(query[g].scale4);
         const __m512 scale2 = _mm512_set1_ps(query[g].scale2);
-        for (int32_t k = 0; k < n_blocks; k++) { /* products and sums are rounded one by one, as everywhere */
+        for (int32_t k = 0; k < n_blocks; k++) {
             __m512 score = _mm512_set1_ps(query[g].offset);
-            score = _mm512_add_ps(score, _mm512_mul_ps(scale8, _mm512_cvtepi32_ps(sum8[k][g])));
-            score = _mm512_add_ps(score, _mm512_mul_ps(scale4, _mm512_cvtepi32_ps(sum4[k][g])));
-            score = _mm512_add_ps(score, _mm512_mul_ps(scale2, _mm512_cvtepi32_ps(sum2[k][g])));
+            score = add_term(score, sum8[k][g], scale8);
+            score = add_term(score, sum4[k][g], scale4);
+            score = add_term(score, sum2[k][g], scale2);
             _mm512_storeu_ps(out + g * ld + VATTN_BLOCK * k, score);
         }
     }

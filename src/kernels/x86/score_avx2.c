@@ -115,11 +115,6 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void score_heads(const char * const * row, const 
     }
 }
 
-/* Heads in groups of 4 and 3: 5 = 4 + 1, 6 = 3 + 3, 7 = 4 + 3. */
-VATTN_ALWAYS_INLINE int32_t group_size(int32_t n_left) {
-    return n_left == 6 || n_left == 3 ? 3 : n_left < 4 ? n_left : 4;
-}
-
 /* dim is a multiple of 8; rows are widened as they are multiplied, once per group of heads: that costs less than a copy
  * (vcvtph2ps from memory is a load, while a store per vector takes as long as two multiplications). */
 VATTN_AVX2 VATTN_ALWAYS_INLINE void score(const struct vattn_rows * rows, bool is_f16, const float * q, int32_t n_heads,

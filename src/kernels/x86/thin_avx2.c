@@ -35,21 +35,6 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE uint32_t thin_eight(__m256 x, int32_t shift, int3
     return (uint32_t)_mm256_movemask_ps(_mm256_castsi256_ps(_mm256_andnot_si256(always, below)));
 }
 
-static bool thin_one(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int8_t bonus,
-                     int32_t shift, int32_t * prob, int32_t draw) {
-    if (draw < 0) {
-        return false;
-    }
-    float x = -126;
-    for (int32_t g = 0; g < n_heads; g++) {
-        const float above = score[g * ld] - threshold[g];
-        x = above > x ? above : x;
-    }
-    const int32_t p = vattn_probability(x + 0.125f * (float)bonus, *prob >> shift);
-    *prob = p < *prob ? p : *prob;
-    return draw < *prob && *prob < VATTN_PROB_ONE;
-}
-
 VATTN_AVX2 int32_t vattn_thin_avx2(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads,
                                    int32_t n, const int8_t * bonus, int32_t shift, int32_t * prob, const int32_t * draw,
                                    int32_t * keep, int32_t * n_tail) {
@@ -61,7 +46,7 @@ VATTN_AVX2 int32_t vattn_thin_avx2(const float * score, ptrdiff_t ld, const floa
         }
     }
     for (; j < n; j++) {
-        if (thin_one(score + j, ld, threshold, n_heads, bonus[j], shift, prob + j, draw[j])) {
+        if (vattn_thin_one(score + j, ld, threshold, n_heads, bonus[j], shift, prob + j, draw[j])) {
             keep[count++] = j;
         }
     }

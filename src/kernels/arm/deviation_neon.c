@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Squared distances and the variance sketch.  Rows j, j + 32, j + 64 ... share a bucket, so they are done together, four
+ * at a time: a bucket is loaded and stored once for four rows.
+ */
+#include "kernels/arm/arm.h"
+
+#if defined(__AARCH64EL__)
+
+#include "kernels/arm/rows_neon.h"
+
+enum { TILE_ROWS = 4 };
+
+/* n_rows widened rows of one bucket against one head: distances to dist2[0 .. 4), bucket updated. */
+VATTN_ALWAYS_INLINE void deviation_tile(const float * row, int32_t width, const float * center, const float * root,
+                                        const int32_t n_rows, float * dist2, float * bucket) {
+    float32x4x2_t sum[TILE_ROWS];
+    float scale[TILE_ROWS];
+    for (int32_t i = 0; i < TILE_ROWS; i++) {
+        sum[i] = zero8();
+        scale[i] = root[i < n_rows ? i : 0];
+    }
+    for (int32_t d = 0; d < width; d += 8) {
+        const float32x4x2_t c = load8_floats(center + d);
+        float32x4x2_t b = load8_floats(bucket + d);
+        for (int32_t i = 0; i < n_rows; i++) {
+            const float32x4x2_t x = load8_floats(row + (ptrdiff_t)i * width + d);
+            const float32x4x2_t difference = {{vsubq_f32(x.val[0], c.val[0]), vsubq_f32(x.val[1], c.val[1])}};
+            b = fma8_by(b, difference, scale[i]);
+            sum[i] = fma8(sum[i], difference, difference);
+        }
+        store8_floats(bucket + d, b);
+    }
+    vst1q_f32(dist2, reduce4(sum[0], sum[1], sum[2], sum[3]));
+}
+
+VATTN_ALWAYS_INLINE void deviation_rows(const float * row, int32_t width, const float * center, const float * root,
+                                        int32_t n_rows, float * dist2, float * bucket) {
+    switch (n_rows) {
+    case 4:
+        deviation_tile(row, width, center, root, 4, dist2, bucket);
+        break;
+    case 3:
+        deviation_tile(row, width, center, root, 3, dist2, bucket);
+        break;
+    case 2:
+        deviation_tile(row, width, center, root, 2, dist2, bucket);
+        break;
+    default:
+        deviation_tile(row, width, center, root, 1, dist2, bucket);
+    }
+}
+
+/* Rows start, start + 32, ... up to four of them, widened and with the next row of each under way; their number. */
+VATTN_ALWAYS_INLINE int32_t tile_load(const struct vattn_rows * rows, bool is_f16, int32_t dim, int32_t start,
+                                      float * wide_row, int32_t width) {
+    const int32_t n_left = (rows->n - start + VATTN_BUCKETS - 1) / VATTN_BUCKETS;
+    const int32_t n_rows = n_left < TILE_ROWS ? n_left : TILE_ROWS;
+    for (int32_t i = 0; i < n_rows; i++) {
+        const int32_t j = start + VATTN_BUCKETS * i;
+        if (j + 1 < rows->n) {
+            prefetch_row(rows, j + 1, (size_t)dim * (is_f16 ? 2 : 4));
+        }
+        widen(row_at(rows, j), dim, is_f16, wide_row + (ptrdiff_t)i * width);
+    }
+    return n_rows;
+}
+
+VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, bool is_f16, const float * center,
+                                   const float * root, ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first,
+                                   float * dist2, float * bucket) {
+    float wide_row[TILE_ROWS * VATTN_MAX_DIM];
+    float wide_center[VATTN_MAX_DIM], wide_bucket[VATTN_MAX_DIM];
+    const int32_t width = (dim + 7) / 8 * 8;
+    const bool ragged = width != dim;
+    for (int32_t start = 0; start < VATTN_BUCKETS && start < rows->n; start++) {
+        const int32_t b = (first + start) & (VATTN_BUCKETS - 1);
+        for (int32_t j = start; j < rows->n; j += TILE_ROWS * VATTN_BUCKETS) {
+            const int32_t n_rows = tile_load(rows, is_f16, dim, j, wide_row, width);
+            for (int32_t g = 0; g < n_heads; g++) {
+                const float * c = center + (ptrdiff_t)g * dim;
+                float * bucket_at = bucket + ((ptrdiff_t)g * VATTN_BUCKETS + b) * dim;
+                float tile_root[TILE_ROWS], tile_dist2[TILE_ROWS];
+                for (int32_t i = 0; i < n_rows; i++) {
+                    tile_root[i] = root[g * ld + j + VATTN_BUCKETS * i];
+                }
+                if (ragged) {
+                    widen((const char *)c, dim, false, wide_center);
+                    widen((const char *)bucket_at, dim, false, wide_bucket);
+                    deviation_rows(wide_row, width, wide_center, tile_root, n_rows, tile_dist2, wide_bucket);
+                    memcpy(bucket_at, wide_bucket, (size_t)dim * sizeof *bucket);
+                } else {
+                    deviation_rows(wide_row, width, c, tile_root, n_rows, tile_dist2, bucket_at);
+                }
+                for (int32_t i = 0; i < n_rows; i++) {
+                    dist2[g * ld + j + VATTN_BUCKETS * i] = tile_dist2[i];
+                }
+            }
+        }
+    }
+}
+
+void vattn_deviation_f16_neon(const struct vattn_rows * rows, const float * center, const float * root, ptrdiff_t ld,
+                              int32_t n_heads, int32_t dim, int32_t first, float * dist2, float * bucket) {
+    deviation(rows, true, center, root, ld, n_heads, dim, first, dist2, bucket);
+}
+
+void vattn_deviation_f32_neon(const struct vattn_rows * rows, const float * center, const float * root, ptrdiff_t ld,
+                              int32_t n_heads, int32_t dim, int32_t first, float * dist2, float * bucket) {
+    deviation(rows, false, center, root, ld, n_heads, dim, first, dist2, bucket);
+}
+
+#else
+typedef int vattn_empty_translation_unit;
+#endif

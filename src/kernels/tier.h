@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the vector tiers share: attributes, the declarations of a table's functions, addresses of rows, prefetching.
+ */
+#ifndef VATTN_KERNELS_TIER_H
+#define VATTN_KERNELS_TIER_H
+
+#include "kernels/kernels.h"
+
+#define VATTN_ALWAYS_INLINE static inline __attribute__((always_inline))
+
+#if defined(__clang__)
+#define VATTN_UNROLL(n) VATTN_PRAGMA(unroll n)
+#else
+#define VATTN_UNROLL(n) VATTN_PRAGMA(GCC unroll n)
+#endif
+#define VATTN_PRAGMA(text) _Pragma(#text)
+
+#define VATTN_DECLARE_TIER(tier)                                                                                       \
+    void vattn_score_f16_##tier(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,         \
+                                float * out, ptrdiff_t ld);                                                            \
+    void vattn_score_f32_##tier(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,         \
+                                float * out, ptrdiff_t ld);                                                            \
+    void vattn_accumulate_f16_##tier(const struct vattn_rows * rows, const float * weight, ptrdiff_t ld,               \
+                                     int32_t n_heads, int32_t dim, float * acc);                                       \
+    void vattn_accumulate_f32_##tier(const struct vattn_rows * rows, const float * weight, ptrdiff_t ld,               \
+                                     int32_t n_heads, int32_t dim, float * acc);                                       \
+    void vattn_deviation_f16_##tier(const struct vattn_rows * rows, const float * center, const float * root,          \
+                                    ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,          \
+                                    float * bucket);                                                                   \
+    void vattn_deviation_f32_##tier(const struct vattn_rows * rows, const float * center, const float * root,          \
+                                    ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,          \
+                                    float * bucket);                                                                   \
+    float vattn_max_##tier(const float * x, int32_t n);                                                                \
+    float vattn_exp2_sum_##tier(float * x, int32_t n, float m);                                                        \
+    void vattn_design_##tier(const float * score, const float * weight, ptrdiff_t ld, const float * threshold,         \
+                             int32_t n_heads, int32_t n, float floor, float * v, float * q);                           \
+    void vattn_scan_##tier(const uint8_t * codes, int32_t n_blocks, struct vattn_code_layout layout,                   \
+                           const struct vattn_query_code * query, int32_t n_heads, float * out, ptrdiff_t ld);         \
+    int32_t vattn_select_##tier(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads,           \
+                                int64_t first, int32_t n_blocks, const uint16_t * visible, const uint16_t * sure,      \
+                                const int8_t * bonus, int32_t floor, const struct vattn_random_key * key,              \
+                                int32_t * rows, int32_t * prob, int32_t * draw);                                       \
+    int32_t vattn_thin_##tier(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int32_t n,  \
+                              const int8_t * bonus, int32_t shift, int32_t * prob, const int32_t * draw,               \
+                              int32_t * keep, int32_t * n_tail)
+
+VATTN_ALWAYS_INLINE const char * row_at(const struct vattn_rows * rows, int32_t j) {
+    const size_t row = (size_t)(rows->index != NULL ? rows->index[j] : j);
+    return (const char *)rows->base + row * rows->stride;
+}
+
+/* Row j + ahead: contiguous rows go on in the next call, gathered ones end. */
+VATTN_ALWAYS_INLINE const char * row_ahead(const struct vattn_rows * rows, int32_t j, int32_t ahead) {
+    if (rows->index == NULL) {
+        return (const char *)((uintptr_t)rows->base + (uintptr_t)(j + ahead) * rows->stride);
+    }
+    return row_at(rows, j + ahead < rows->n ? j + ahead : rows->n - 1);
+}
+
+/* Into L2 (locality 2): rows of one of 8 heads of 128 lie 2 KiB apart, and of those L1 holds only sixteen (two sets). */
+VATTN_ALWAYS_INLINE void prefetch_row(const struct vattn_rows * rows, int32_t j, size_t row_bytes) {
+    const size_t row = (size_t)(rows->index != NULL ? rows->index[j] : j);
+    const uintptr_t at = (uintptr_t)rows->base + row * rows->stride;
+    for (uintptr_t line = at; line < at + row_bytes; line += 64) {
+        __builtin_prefetch((const void *)line, 0, 2);
+    }
+}
+
+/* Prefetch rows [begin, end).  Contiguous rows are prefetched past the last one, for the next call. */
+VATTN_ALWAYS_INLINE void prefetch_rows(const struct vattn_rows * rows, int32_t begin, int32_t end, size_t row_bytes) {
+    for (int32_t j = begin; j < end; j++) {
+        if (rows->index != NULL && j >= rows->n) {
+            return;
+        }
+        prefetch_row(rows, j, row_bytes);
+    }
+}
+
+/* Heads in groups of 4 and 3: 5 = 4 + 1, 6 = 3 + 3, 7 = 4 + 3. */
+VATTN_ALWAYS_INLINE int32_t group_size(int32_t n_left) {
+    return n_left == 6 || n_left == 3 ? 3 : n_left < 4 ? n_left : 4;
+}
+
+#endif
