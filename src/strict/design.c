@@ -12,11 +12,15 @@
 #include "strict/strict.h"
 
 #include <math.h>
+#include <string.h>
 
-#define PILOT      160.0  /* draws that the proxies expect for one head */
-#define GAIN       1.7    /* lambda = GAIN * level / (allowed error): 2 were best without a floor */
-#define SHORT      0.08   /* share of the allowed error that may be lost because o^ and D^ of the pilot are off */
-#define RESERVE    0.15   /* share of the prices' budget that is kept for their fluctuation */
+#define PILOT      200.0  /* draws that the proxies expect for one head */
+#define GAIN       1.8      /* lambda = GAIN * level / (allowed error): 2 were best without a floor */
+#define SHORT      0.06   /* share of the allowed error that may be lost because o^ and D^ of the pilot are off */
+#define RESERVE    0.12   /* share of the prices' budget that is kept for their fluctuation */
+#define CRUDE      0.05   /* share of alpha that the crude bound may spend */
+#define WITHIN_SPREAD 2.0  /* o may be this many standard errors of the center, */
+#define WITHIN_ALLOWED 3.5 /* and this many allowed errors, away from it */
 #define STEPS      14
 #define FAR        1e30F
 #define SAMPLE     VATTN_STRICT_SAMPLE
@@ -46,7 +50,7 @@ struct tail {
     float * floor;  /* log2 of the floor of its key's pi */
     float * proxy;  /* [group][SAMPLE] */
     float * exact;  /* [group][SAMPLE] */
-    float * pull;   /* [group][SAMPLE] lambda D^ e/D sqrt(|v - a|^2 + kappa^2) */
+    float * pull;   /* [group][SAMPLE] lambda D^ times its pull */
 };
 
 static struct tail tail_memory(const struct vattn_call * c, int32_t g) {
@@ -168,22 +172,25 @@ static double solve(struct vattn_call * c, int32_t g, const struct tail * t) {
 
 /* ----------------------------------------------------------------------------------------------------------- looks */
 
-/* lambda and the level of every open head, and one reach of values about all their centers. */
+/* Center, lambda and levels of every open head, and one reach of values about all their centers. */
 static void fix_lambda(struct vattn_call * c, int32_t g) {
     struct vattn_strict * s = c->strict;
     double farthest = 0.0;
     for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
         struct vattn_strict_head * head = &s->heads[h];
+        size_t at = (size_t)h * (size_t)c->plan->opt.v_dim;
         if (head->passed) {
             continue;
         }
-        double allowed = c->plan->x * head->norm, off = sqrt(head->v) + allowed;
-        double beta = allowed * (1.0 - SHORT) / sqrt(1.0 + off * off / (head->kappa * head->kappa));
-        head->level = log(2.0 / vattn_strict_alpha(c->plan, s->groups[g].looks));
-        head->log2_lambda = log2(GAIN * head->level / beta) - head->log2_d;
+        double allowed = c->plan->x * head->norm, alpha = vattn_strict_alpha(c->plan, s->groups[g].looks);
+        memcpy(s->centers + at, s->estimates + at, (size_t)c->plan->opt.v_dim * sizeof(float));
+        head->within = WITHIN_SPREAD * sqrt(head->v) + WITHIN_ALLOWED * allowed;
+        head->level = log(2.0 / ((1.0 - CRUDE) * alpha));
+        head->crude_level = log(2.0 / (CRUDE * alpha));
+        head->log2_lambda = log2(GAIN * head->level / ((1.0 - SHORT) * allowed)) - head->log2_d;
         head->floor_t = (float)(log2(VATTN_STRICT_THETA) - head->log2_lambda);
         head->share_t = head->floor_t - 1.5F;
-        farthest = fmax(farthest, head->from_mean + head->kappa);
+        farthest = fmax(farthest, head->from_mean + head->within);
     }
     for (int i = 0; i < 256; i++) {
         s->tables[g].log2_value[i] = log2f(s->tables[g].reach.value[i] + (float)(farthest * 1.0001)) + 1e-5F;
@@ -193,7 +200,7 @@ static void fix_lambda(struct vattn_call * c, int32_t g) {
 static bool hopeless(const struct vattn_call * c, int32_t g) {
     for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
         const struct vattn_strict_head * head = &c->strict->heads[h];
-        if (!head->passed && !(isfinite(head->log2_lambda) && isfinite(head->kappa) && head->norm > 0.0)) {
+        if (!head->passed && !(isfinite(head->log2_lambda) && isfinite(head->within) && head->norm > 0.0)) {
             return true;
         }
     }

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#define FIRST_SHARE 0.8 /* of delta that the first look after the pilot may spend, if another one can follow */
+#define FIRST_SHARE 0.85 /* of delta that the first look after the pilot may spend, if another one can follow */
 
 int32_t vattn_strict_looks(const struct vattn_plan * plan) {
     return plan->opt.max_looks < VATTN_STRICT_LOOKS ? plan->opt.max_looks : VATTN_STRICT_LOOKS;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * JUDGE: estimates and the proven bound of up to four heads of one KV head after a look.
+ * JUDGE: estimates and the proven bound of up to four heads of one KV head after a look.  In two steps (docs/statistics.md,
+ * "Strict mode"), z = lambda e_i times a distance, sums over the tail rows read:
  *
- *     C    = sum over the tail rows read of c(lambda e_i sqrt(|v_i - a|^2 + kappa^2), pi_i)
- *     beta = (level + C) / (lambda D^)        |o^ - o| <= radius(beta, |o^ - a|, kappa)
+ *     crude   beta = (crude_level + sum c(lambda e_i sqrt(|v_i - a|^2 + within^2), pi_i)) / (lambda D^)
+ *             |o^ - o| <= radius(beta, |o^ - a|, within);  void unless it shows |o - a| <= within
+ *     fine    C(y) = sum c(lambda e_i (|v_i - o^| + y), pi_i):  lambda D^ y < level + C(y) for y = |o^ - o|
  *
- * A head that fails gets what the design of the next look needs: its estimate as the new center, and the pull
- * e/D sqrt(|v - a|^2 + kappa^2) of every tail row about it.
+ * C is convex, so if the second inequality fails at y = x |o^| and at the crude bound, it fails between them.
+ * What the design of the next look needs is kept: the shares e/D of the tail rows and their pulls e/D (|v - o^| + x |o^|).
  */
 #include "strict/strict.h"
 
@@ -17,10 +19,9 @@
 
 #define STRIP     VATTN_STRICT_STRIP
 #define MAX_HEADS VATTN_STRICT_HEADS
-#define SPREAD    1.25 /* |o - a| is taken to be this many standard errors of a, plus the error that is allowed */
 
-/* o = N/D over all chunks; returns log2 D and the reference score m. */
-static double estimate(const struct vattn_call * c, int32_t head, float * o, float * m_out) {
+/* o = N/D over all chunks; returns log2 D. */
+static double estimate(const struct vattn_call * c, int32_t head, float * o) {
     const struct vattn_strict * s = c->strict;
     int32_t v_dim = c->plan->opt.v_dim;
     float m = -INFINITY;
@@ -40,7 +41,6 @@ static double estimate(const struct vattn_call * c, int32_t head, float * o, flo
     for (int32_t i = 0; i < v_dim; i++) {
         o[i] = (float)(o[i] / d);
     }
-    *m_out = m;
     return (double)m + log2(d);
 }
 
@@ -110,8 +110,8 @@ static void to_shares(struct vattn_call * c, const struct strip * t, int32_t h, 
     }
 }
 
-/* Prices and variance about the center that was fixed before the draw. */
-static void add_prices(struct vattn_call * c, const struct strip * t) {
+/* Crude bound: prices about the center that was fixed before the draw. */
+static void add_crude(struct vattn_call * c, const struct strip * t) {
     for (int32_t i = 0; i < t->n; i++) {
         int32_t h = t->g * c->plan->group + t->first + i;
         struct vattn_strict_head * head = &c->strict->heads[h];
@@ -120,19 +120,16 @@ static void add_prices(struct vattn_call * c, const struct strip * t) {
             continue;
         }
         to_shares(c, t, h, share);
-        double lambda = exp2(head->log2_lambda + head->log2_d), kappa2 = head->kappa * head->kappa;
+        double lambda = exp2(head->log2_lambda + head->log2_d), within2 = head->within * head->within;
         for (int32_t j = 0; j < t->rows; j++) {
-            double e = (double)share[j], r2 = (double)t->dist2[i * STRIP + j], p = probability(t, j);
-            double z = lambda * e * sqrt(r2 + kappa2);
-            head->spent += z <= VATTN_STRICT_THETA * 1.001 * p || p >= 1.0 ? vattn_price(z, p) : INFINITY;
-            head->v += (1.0 - p) / (p * p) * e * e * r2;
+            double z = lambda * (double)share[j] * sqrt((double)t->dist2[i * STRIP + j] + within2);
+            head->crude += vattn_price(z, probability(t, j));
         }
-        head->draws += t->rows;
     }
 }
 
-/* Shares in place of weights, squared distances from the new center in place of pulls, variance about it. */
-static void look_back(struct vattn_call * c, const struct strip * t) {
+/* About the estimate: variance, prices at the error that is allowed and at the crude bound; shares and pulls to keep. */
+static void look_at(struct vattn_call * c, const struct strip * t) {
     struct vattn_strict * s = c->strict;
     for (int32_t i = 0; i < t->n; i++) {
         int32_t h = t->g * c->plan->group + t->first + i;
@@ -142,88 +139,79 @@ static void look_back(struct vattn_call * c, const struct strip * t) {
             continue;
         }
         to_shares(c, t, h, share);
+        float * pull = strip_of(s, t, h, s->pull);
+        bool pilot = s->groups[t->g].looks == 0;
+        double lambda = exp2(head->log2_lambda + head->log2_d), allowed = c->plan->x * head->norm;
         for (int32_t j = 0; j < t->rows; j++) {
-            double e = (double)share[j], p = probability(t, j), w = (1.0 - p) / (p * p) * e * e;
-            head->v += w * (double)t->dist2[i * STRIP + j];
+            double e = (double)share[j], p = probability(t, j), r2 = (double)t->dist2[i * STRIP + j], r = sqrt(r2);
+            double w = (1.0 - p) / (p * p) * e * e;
+            head->v += w * r2;
             head->a0 += w;
+            head->spent += pilot ? 0.0 : vattn_price(lambda * e * (r + allowed), p);
+            head->spent_far += pilot ? 0.0 : vattn_price(lambda * e * (r + head->radius), p);
+            pull[j] = (float)(e * (r + allowed));
         }
         memcpy(strip_of(s, t, h, s->weights), share, (size_t)t->rows * sizeof *share);
-        memcpy(strip_of(s, t, h, s->pull), t->dist2 + i * STRIP, (size_t)t->rows * sizeof *share);
         head->draws += t->rows;
     }
 }
 
-/* kappa balances what it adds to every row against what |o - a| can do to the denominator's error. */
-static double balance(const struct vattn_call * c, int32_t g, const struct vattn_strict_head * head) {
-    double usual = head->a0 > 0.0 ? sqrt(head->v / head->a0) : (double)c->in.index->books[g].v_rms;
-    return sqrt(usual * (SPREAD * sqrt(head->v) + c->plan->x * head->norm));
-}
-
-static void set_pulls(struct vattn_call * c, int32_t g, int32_t h) {
-    struct vattn_strict * s = c->strict;
-    struct vattn_strict_head * head = &s->heads[h];
-    float kappa2 = (float)(head->kappa * head->kappa);
-    for (int32_t k = 0; k < s->n_chunks; k++) {
-        size_t at = (size_t)h * (size_t)s->ld + (size_t)vattn_strict_begin_row(s, k);
-        for (int32_t j = 0; j < vattn_strict_chunk(s, g, k)->n_tail; j++) {
-            s->pull[at + (size_t)j] = s->weights[at + (size_t)j] * sqrtf(s->pull[at + (size_t)j] + kappa2);
-        }
-    }
-}
-
-/* The bound of one head, about the center of its look. */
-static void conclude(struct vattn_call * c, int32_t h) {
-    struct vattn_strict * s = c->strict;
-    struct vattn_strict_head * head = &s->heads[h];
+/* The crude bound of one head, in `radius`; infinity where it does not keep o as near to the center as the look assumed. */
+static void conclude_crude(const struct vattn_call * c, int32_t h) {
+    struct vattn_strict_head * head = &c->strict->heads[h];
     size_t at = (size_t)h * (size_t)c->plan->opt.v_dim;
-    double off = distance(s->estimates + at, s->centers + at, c->plan->opt.v_dim);
-    double beta = (head->level + head->spent) / exp2(head->log2_lambda + head->log2_d);
-    head->radius = vattn_price_radius(beta, off, head->kappa);
-    head->passed = head->norm > 0.0 && head->radius <= c->plan->x * head->norm;
+    double off = distance(c->strict->estimates + at, c->strict->centers + at, c->plan->opt.v_dim);
+    double beta = (head->crude_level + head->crude) / exp2(head->log2_lambda + head->log2_d);
+    double radius = vattn_price_radius(beta, off, head->within);
+    head->radius = off + radius <= head->within ? radius : INFINITY;
+}
+
+/* |o^ - o| = y has  lambda D^ y < level + C(y), C rising and convex: excluded from here to the crude bound. */
+static void conclude(const struct vattn_call * c, int32_t h) {
+    struct vattn_strict_head * head = &c->strict->heads[h];
+    double lambda = exp2(head->log2_lambda + head->log2_d), allowed = c->plan->x * head->norm;
+    double radius = (head->level + head->spent) / lambda;
+    bool beyond = head->level + head->spent_far < lambda * head->radius; /* false where the crude bound is infinite */
+    head->passed = beyond && radius <= allowed && head->norm > 0.0;
+    head->radius = head->passed ? radius : INFINITY;
+}
+
+static void begin_head(struct vattn_call * c, int32_t g, int32_t h) {
+    struct vattn_strict_head * head = &c->strict->heads[h];
+    int32_t v_dim = c->plan->opt.v_dim;
+    float * o = c->strict->estimates + (size_t)h * (size_t)v_dim;
+    head->log2_d = estimate(c, h, o);
+    head->norm = distance(o, NULL, v_dim);
+    head->from_mean = distance(o, c->in.index->books[g].v_mean, v_dim);
+    head->v = head->a0 = head->crude = head->spent = head->spent_far = 0.0;
+    head->radius = INFINITY;
+    head->draws = 0;
 }
 
 void vattn_strict_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t n) {
     struct vattn_strict * s = c->strict;
-    int32_t v_dim = c->plan->opt.v_dim, from = g * c->plan->group + first;
+    int32_t from = g * c->plan->group + first;
+    bool pilot = s->groups[g].looks == 0;
     if (s->groups[g].state != VATTN_STRICT_OPEN) {
         return;
     }
     for (int32_t h = from; h < from + n; h++) {
-        struct vattn_strict_head * head = &s->heads[h];
-        float * o = s->estimates + (size_t)h * (size_t)v_dim, m;
-        if (!head->passed) {
-            head->log2_d = estimate(c, h, o, &m);
-            head->norm = distance(o, NULL, v_dim);
-            head->from_mean = distance(o, c->in.index->books[g].v_mean, v_dim);
-            head->v = head->a0 = head->spent = 0.0;
-            head->radius = INFINITY;
-            head->draws = 0;
+        if (!s->heads[h].passed) {
+            begin_head(c, g, h);
         }
     }
-    if (s->groups[g].looks > 0) {
-        for_strips(c, g, first, n, s->centers, add_prices);
+    if (!pilot) {
+        for_strips(c, g, first, n, s->centers, add_crude);
         for (int32_t h = from; h < from + n; h++) {
             if (!s->heads[h].passed) {
-                conclude(c, h);
+                conclude_crude(c, h);
             }
         }
     }
-    if (s->groups[g].looks + 1 == vattn_strict_looks(c->plan)) {
-        return;
-    }
-    for (int32_t h = from; h < from + n; h++) {
+    for_strips(c, g, first, n, s->estimates, look_at);
+    for (int32_t h = from; h < from + n && !pilot; h++) {
         if (!s->heads[h].passed) {
-            s->heads[h].v = s->heads[h].a0 = 0.0;
-            s->heads[h].draws = 0;
-        }
-    }
-    for_strips(c, g, first, n, s->estimates, look_back);
-    for (int32_t h = from; h < from + n; h++) {
-        if (!s->heads[h].passed) {
-            memcpy(s->centers + (size_t)h * (size_t)v_dim, s->estimates + (size_t)h * (size_t)v_dim,
-                   (size_t)v_dim * sizeof(float));
-            s->heads[h].kappa = balance(c, g, &s->heads[h]);
-            set_pulls(c, g, h);
+            conclude(c, h);
         }
     }
 }

@@ -3,7 +3,7 @@
  * The strict call: sparse attention whose bound is proven for every sample size (docs/statistics.md, "Strict mode").
  *
  *     look 0      a pilot drawn by the proxies: estimates of o and D for the design, promises nothing
- *     look r > 0  fixes a center a, kappa, lambda and probabilities from what earlier looks read, then draws with random
+ *     look r > 0  fixes a center a, lambda and probabilities from what earlier looks read, then draws with random
  *                 numbers of its own; every row that was read before is read for certain.  Given the past, its verdict is
  *                 wrong with probability alpha_r at most, and the alpha_r add up to delta.
  *
@@ -34,13 +34,13 @@ struct vattn_strict_head {
     float share_t; /* pi >= 2^(score + log2 value reach - share_t), score: proxy for keys, exact for values */
     /* of the coming look, fixed before it is drawn */
     double log2_lambda; /* for weights 2^score */
-    double kappa;
-    double level;       /* ln(2 / alpha) */
+    double within;      /* distance of o from the center that the probabilities allow for */
+    double level, crude_level; /* ln(2 / alpha) of the fine and the crude bound */
     double predicted;   /* prices that the design expects */
     /* of the last look */
     double log2_d, norm, from_mean; /* D, |o^|, |o^ - c| */
-    double v, a0;       /* sum (1 - pi)/pi^2 (e/D)^2 |v - a|^2 and without |v - a|^2 */
-    double spent;       /* sum of prices */
+    double v, a0;       /* sum (1 - pi)/pi^2 (e/D)^2 |v - o^|^2 and without |v - o^|^2 */
+    double crude, spent, spent_far; /* sums of prices: crude bound, fine bound at the allowed error, at the crude bound */
     double radius;      /* bound on |o^ - o|; infinity: none */
     int64_t draws;      /* rows with pi < 1 that were read */
     bool passed;
@@ -81,7 +81,7 @@ struct vattn_strict {
     uint64_t * known;       /* [n_kv_heads][ld / 64] rows whose key was read: their score is exact */
     float * scores;         /* [n_heads][ld] proxies, exact where known; -inf where hidden or read for certain from the start */
     float * weights;        /* [n_heads][ld] e/pi of the rows read, compact per chunk; after JUDGE e/D of the tail */
-    float * pull;           /* [n_heads][ld] same: e/D sqrt(|v - o|^2 + kappa^2) of the tail, after JUDGE */
+    float * pull;           /* [n_heads][ld] same: e/D (|v - o^| + x |o^|) of the tail, after JUDGE */
     float * margin;         /* [n_kv_heads][ld] log2 pi of keys before clamping */
     int32_t * rows;         /* [n_kv_heads][ld + 64 n_chunks], per chunk from chunk * (chunk + 64) */
     int32_t * prob;         /* same: pi in units of 2^-24 */
