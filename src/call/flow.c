@@ -9,6 +9,8 @@
 #include "sparse/sparse.h"
 #include "strict/strict.h"
 
+_Static_assert(VATTN_STRICT_HEADS == VATTN_JUDGE_HEADS, "judge tasks are cut the same way");
+
 #define BITS 24
 #define MASK ((UINT64_C(1) << BITS) - 1)
 

@@ -210,9 +210,6 @@ static bool hopeless(const struct vattn_call * c, int32_t g) {
 void vattn_strict_design(struct vattn_call * c, int32_t g) {
     struct vattn_strict * s = c->strict;
     struct vattn_strict_group * group = &s->groups[g];
-    if (group->state != VATTN_STRICT_OPEN) {
-        return;
-    }
     if (group->looks == 0) {
         pilot(c, g);
         return;

@@ -33,7 +33,7 @@ static bool everything_read(const struct vattn_call * c, int32_t g) {
     return rows == c->n_visible && tail == 0;
 }
 
-static void close_group(struct vattn_call * c, int32_t g) {
+void vattn_strict_decide(struct vattn_call * c, int32_t g) {
     struct vattn_strict * s = c->strict;
     struct vattn_strict_group * group = &s->groups[g];
     bool passed = true;
@@ -51,18 +51,6 @@ static void close_group(struct vattn_call * c, int32_t g) {
                (double)group->rows_read > c->plan->opt.max_rows * (double)c->n_visible) {
         group->state = VATTN_STRICT_EXACT;
     }
-}
-
-bool vattn_strict_decide(struct vattn_call * c) {
-    struct vattn_strict * s = c->strict;
-    bool open = false;
-    for (int32_t g = 0; g < c->plan->opt.n_kv_heads; g++) {
-        if (s->groups[g].state == VATTN_STRICT_OPEN) {
-            close_group(c, g);
-        }
-        open = open || s->groups[g].state == VATTN_STRICT_OPEN;
-    }
-    return open;
 }
 
 /* Rows of which only K was read: keys that are known and not among the rows read in full. */
@@ -110,5 +98,16 @@ void vattn_strict_finish(struct vattn_call * c, int32_t g) {
                                                 .error = (float)(sqrt(head->v) / head->norm),
                                                 .bound = relative(head->radius, head->norm)};
         memcpy(vattn_call_out(c, h), s->estimates + (size_t)h * (size_t)o->v_dim, (size_t)o->v_dim * sizeof(float));
+    }
+}
+
+/* Scope layer: every head keeps its own bound, so all of them together keep the largest. */
+void vattn_strict_join(struct vattn_call * c) {
+    float most = 0.0F;
+    for (int32_t h = 0; h < c->plan->opt.n_heads; h++) {
+        most = fmaxf(most, c->cert[h].bound);
+    }
+    for (int32_t h = 0; h < c->plan->opt.n_heads; h++) {
+        c->cert[h].bound = most;
     }
 }

@@ -208,9 +208,6 @@ void vattn_strict_gather(struct vattn_call * c, int32_t g, int32_t chunk) {
     int32_t *rows = s->rows + vattn_strict_list(s, g, chunk), *prob = s->prob + vattn_strict_list(s, g, chunk);
     float * w = s->weights + (size_t)head * (size_t)s->ld + (size_t)vattn_strict_begin_row(s, chunk);
     struct vattn_partial p = vattn_strict_partial(c, chunk, head);
-    if (s->groups[g].state != VATTN_STRICT_OPEN) {
-        return;
-    }
     vattn_partial_clear(p, group);
     read_keys(c, g, chunk, rows, prob, w);
     struct vattn_rows v = vattn_v_rows(c->in.kv, g);

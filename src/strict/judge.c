@@ -192,9 +192,6 @@ void vattn_strict_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t
     struct vattn_strict * s = c->strict;
     int32_t from = g * c->plan->group + first;
     bool pilot = s->groups[g].looks == 0;
-    if (s->groups[g].state != VATTN_STRICT_OPEN) {
-        return;
-    }
     for (int32_t h = from; h < from + n; h++) {
         if (!s->heads[h].passed) {
             begin_head(c, g, h);

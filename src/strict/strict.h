@@ -145,9 +145,10 @@ void vattn_strict_gather(struct vattn_call * c, int32_t g, int32_t chunk);
 /* judge.c */
 void vattn_strict_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t n);
 
-/* finish.c: after a look; true if any KV head is still open */
-bool vattn_strict_decide(struct vattn_call * c);
+/* finish.c */
+void vattn_strict_decide(struct vattn_call * c, int32_t g); /* after a look: done, open or exact */
 void vattn_strict_account(struct vattn_call * c, int32_t g, int64_t * rows_k, int64_t * bytes);
 void vattn_strict_finish(struct vattn_call * c, int32_t g);
+void vattn_strict_join(struct vattn_call * c);
 
 #endif
