@@ -12,10 +12,10 @@
 
 #include <math.h>
 
-#define SCORE_STEPS 16    /* of a residual's grid, per octave */
-#define VALUE_STEPS 8
-#define VALUE_MIDDLE 128  /* byte of v_rms */
-#define SAFETY 1.0001     /* sums of squares in f32 */
+#define SCORE_STEPS  16 /* of a residual's grid, per octave */
+#define VALUE_STEPS  8
+#define VALUE_MIDDLE 128    /* byte of v_rms */
+#define SAFETY       1.0001 /* sums of squares in f32 */
 
 static double residual_top(const struct vattn_code_book * b) {
     return fmax(sqrt((double)b->escape_above), 1e-15) * SAFETY;

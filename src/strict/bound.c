@@ -23,7 +23,8 @@ static double norm(const float * x, int32_t n) {
 }
 
 /* |q - B' w| and |B|, in double. */
-static double mismatch(const struct vattn_code_book * b, const float * q, const float * w, int32_t d, double * basis_norm) {
+static double mismatch(const struct vattn_code_book * b, const float * q, const float * w, int32_t d,
+                       double * basis_norm) {
     double rest[VATTN_MAX_DIM], sum = 0.0, square = 0.0;
     for (int32_t j = 0; j < d; j++) {
         rest[j] = (double)q[j];

@@ -14,16 +14,16 @@
 #include <math.h>
 #include <string.h>
 
-#define PILOT      200.0  /* draws that the proxies expect for one head */
-#define GAIN       1.8      /* lambda = GAIN * level / (allowed error): 2 were best without a floor */
-#define SHORT      0.06   /* share of the allowed error that may be lost because o^ and D^ of the pilot are off */
-#define RESERVE    0.12   /* share of the prices' budget that is kept for their fluctuation */
-#define CRUDE      0.05   /* share of alpha that the crude bound may spend */
-#define WITHIN_SPREAD 2.0  /* o may be this many standard errors of the center, */
-#define WITHIN_ALLOWED 3.5 /* and this many allowed errors, away from it */
-#define STEPS      14
-#define FAR        1e30F
-#define SAMPLE     VATTN_STRICT_SAMPLE
+#define PILOT          200.0 /* draws that the proxies expect for one head */
+#define GAIN           1.8   /* lambda = GAIN * level / (allowed error): 2 were best without a floor */
+#define SHORT          0.06  /* share of the allowed error that may be lost because o^ and D^ of the pilot are off */
+#define RESERVE        0.12  /* share of the prices' budget that is kept for their fluctuation */
+#define CRUDE          0.05  /* share of alpha that the crude bound may spend */
+#define WITHIN_SPREAD  2.0   /* o may be this many standard errors of the center, */
+#define WITHIN_ALLOWED 3.5   /* and this many allowed errors, away from it */
+#define STEPS          14
+#define FAR            1e30F
+#define SAMPLE         VATTN_STRICT_SAMPLE
 
 static void pilot(struct vattn_call * c, int32_t g) {
     struct vattn_strict * s = c->strict;
@@ -46,18 +46,22 @@ static void pilot(struct vattn_call * c, int32_t g) {
 /* What the design knows about a KV head: sampled tail rows, for every head log2 units plus V_i. */
 struct tail {
     int32_t n, group;
-    float * omega;  /* rows that this row stands for */
-    float * floor;  /* log2 of the floor of its key's pi */
-    float * proxy;  /* [group][SAMPLE] */
-    float * exact;  /* [group][SAMPLE] */
-    float * pull;   /* [group][SAMPLE] lambda D^ times its pull */
+    float * omega; /* rows that this row stands for */
+    float * floor; /* log2 of the floor of its key's pi */
+    float * proxy; /* [group][SAMPLE] */
+    float * exact; /* [group][SAMPLE] */
+    float * pull;  /* [group][SAMPLE] lambda D^ times its pull */
 };
 
 static struct tail tail_memory(const struct vattn_call * c, int32_t g) {
     int32_t group = c->plan->group;
     float * at = c->strict->sample + (size_t)g * (size_t)(3 * group + 2) * SAMPLE;
-    return (struct tail){.group = group, .omega = at, .floor = at + SAMPLE, .proxy = at + 2 * SAMPLE,
-                         .exact = at + (size_t)(2 + group) * SAMPLE, .pull = at + (size_t)(2 + 2 * group) * SAMPLE};
+    return (struct tail){.group = group,
+                         .omega = at,
+                         .floor = at + SAMPLE,
+                         .proxy = at + 2 * SAMPLE,
+                         .exact = at + (size_t)(2 + group) * SAMPLE,
+                         .pull = at + (size_t)(2 + 2 * group) * SAMPLE};
 }
 
 static void add_row(const struct vattn_call * c, int32_t g, struct tail * t, int32_t row, int32_t prob, size_t at,
@@ -99,7 +103,8 @@ static struct tail take_tail(const struct vattn_call * c, int32_t g) {
         size_t list = vattn_strict_list(s, g, k), begin = (size_t)vattn_strict_begin_row(s, k);
         for (int32_t j = 0; j < vattn_strict_chunk(s, g, k)->n_tail; j++) {
             if (seen++ % stride == 0) {
-                add_row(c, g, &t, s->rows[list + (size_t)j], s->prob[list + (size_t)j], begin + (size_t)j, (float)stride);
+                add_row(c, g, &t, s->rows[list + (size_t)j], s->prob[list + (size_t)j], begin + (size_t)j,
+                        (float)stride);
             }
         }
     }

@@ -92,9 +92,12 @@ void vattn_strict_finish(struct vattn_call * c, int32_t g) {
     vattn_strict_account(c, g, &rows_k, &bytes);
     for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
         const struct vattn_strict_head * head = &s->heads[h];
-        c->cert[h] = (struct vattn_certificate){.answer = VATTN_ANSWER_CERTIFIED, .rounds = s->groups[g].looks,
-                                                .n_keys = c->n_visible, .rows_kv = s->groups[g].rows_read,
-                                                .rows_k = rows_k, .bytes = bytes,
+        c->cert[h] = (struct vattn_certificate){.answer = VATTN_ANSWER_CERTIFIED,
+                                                .rounds = s->groups[g].looks,
+                                                .n_keys = c->n_visible,
+                                                .rows_kv = s->groups[g].rows_read,
+                                                .rows_k = rows_k,
+                                                .bytes = bytes,
                                                 .error = (float)(sqrt(head->v) / head->norm),
                                                 .bound = relative(head->radius, head->norm)};
         memcpy(vattn_call_out(c, h), s->estimates + (size_t)h * (size_t)o->v_dim, (size_t)o->v_dim * sizeof(float));

@@ -76,14 +76,20 @@ static void strip_distances(const struct vattn_call * c, struct strip * t, const
 typedef void strip_fn(struct vattn_call * c, const struct strip * t);
 
 /* All tail rows of a KV head, strip by strip, in the order of their lists. */
-static void for_strips(struct vattn_call * c, int32_t g, int32_t first, int32_t n, const float * centers, strip_fn * fn) {
+static void for_strips(struct vattn_call * c, int32_t g, int32_t first, int32_t n, const float * centers,
+                       strip_fn * fn) {
     struct vattn_strict * s = c->strict;
     for (int32_t k = 0; k < s->n_chunks; k++) {
         int32_t n_tail = vattn_strict_chunk(s, g, k)->n_tail;
         size_t list = vattn_strict_list(s, g, k);
         for (int32_t at = 0; at < n_tail; at += STRIP) {
-            struct strip t = {.g = g, .chunk = k, .first = first, .n = n, .at = at,
-                              .rows = n_tail - at < STRIP ? n_tail - at : STRIP, .list = s->rows + list + at,
+            struct strip t = {.g = g,
+                              .chunk = k,
+                              .first = first,
+                              .n = n,
+                              .at = at,
+                              .rows = n_tail - at < STRIP ? n_tail - at : STRIP,
+                              .list = s->rows + list + at,
                               .prob = s->prob + list + at};
             strip_distances(c, &t, centers);
             fn(c, &t);

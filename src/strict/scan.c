@@ -37,7 +37,7 @@ static uint64_t visible_word(const struct vattn_strict * s, int64_t w) {
 static void read_escapes(struct vattn_call * c, int32_t g, int32_t chunk) {
     struct vattn_strict * s = c->strict;
     const uint64_t * escape = vattn_index_escape(c->in.index, g);
-    int32_t group = c->plan->group, * list = s->rows + vattn_strict_list(s, g, chunk);
+    int32_t group = c->plan->group, *list = s->rows + vattn_strict_list(s, g, chunk);
     int64_t begin = vattn_strict_begin_row(s, chunk), end = vattn_strict_end_row(c, chunk);
     struct vattn_rows k = vattn_k_rows(c->in.kv, g);
     k.index = list;
@@ -77,7 +77,7 @@ static void hide_rows(struct vattn_call * c, int32_t g, int64_t begin, int64_t e
 /* log2 sum over the chunk of 2^(proxy + log2 value reach), for the pilot. */
 static float log2_sum(const struct vattn_call * c, int32_t g, int32_t h, int64_t begin, int64_t end) {
     const struct vattn_strict * s = c->strict;
-    const float * scores = s->scores + (size_t)h * (size_t)s->ld, * value = s->tables[g].log2_value;
+    const float *scores = s->scores + (size_t)h * (size_t)s->ld, *value = s->tables[g].log2_value;
     double sum = -INFINITY;
     for (int64_t at = begin; at < end; at += VATTN_STRICT_STRIP) {
         int32_t n = (int32_t)(end - at < VATTN_STRICT_STRIP ? end - at : VATTN_STRICT_STRIP);
