@@ -88,47 +88,23 @@ static int32_t draw_keys(struct vattn_call * c, int32_t g, int64_t begin, int64_
                                  FLOOR, &key, rows, prob, draw);
 }
 
-/* pi of a value in units of 2^-24: the piecewise linear 2^x of the selection kernel. */
-static int32_t value_prob(float x) {
-    union {
-        int32_t i;
-        float f;
-    } u;
-    x = x < -126.0F ? -126.0F : x > 0.0F ? 0.0F : x;
-    u.i = (int32_t)(x * 0x1p23F + 127 * 0x1p23F);
-    return (int32_t)(u.f * 0x1p24F);
-}
-
-/* Second stage: lower the probabilities and keep what still is drawn, rows with pi < 1 first. */
-static int32_t draw_values(const struct vattn_call * c, int32_t g, const float * scores, const int32_t * rows,
-                           int32_t * prob, const int32_t * draw, int32_t n, int32_t * keep, int32_t * n_tail) {
+/* log2 of the pi of values before clamping: max over the open heads. */
+static void value_margins(const struct vattn_call * c, int32_t g, const float * scores, const int32_t * rows, int32_t n,
+                          float * x) {
     const struct vattn_strict * s = c->strict;
-    const float * value = s->tables[g].log2_value;
-    int32_t tail = 0, sure = 0;
     for (int32_t j = 0; j < n; j++) {
-        float x = -INFINITY;
-        if (draw[j] < 0) {
-            continue;
-        }
-        for (int32_t i = 0; i < c->plan->group; i++) {
-            const struct vattn_strict_head * head = &s->heads[g * c->plan->group + i];
-            float above = scores[(size_t)i * (size_t)s->ld + (size_t)j] - fminf(head->floor_t, head->share_t);
-            x = !head->passed && above > x ? above : x;
-        }
-        int32_t p = value_prob(x + value[vattn_index_reach(c->in.index, g, rows[j])[2]]), least = prob[j] >> KEEP_LEAST;
-        p = p > least ? p : least;
-        prob[j] = p < prob[j] ? p : prob[j];
-        if (draw[j] < prob[j] && prob[j] < VATTN_PROB_ONE) {
-            keep[tail++] = j;
+        x[j] = -INFINITY;
+    }
+    for (int32_t i = 0; i < c->plan->group; i++) {
+        const struct vattn_strict_head * head = &s->heads[g * c->plan->group + i];
+        const float * score = scores + (size_t)i * (size_t)s->ld, t = fminf(head->floor_t, head->share_t);
+        for (int32_t j = 0; j < n && !head->passed; j++) {
+            x[j] = score[j] - t > x[j] ? score[j] - t : x[j];
         }
     }
     for (int32_t j = 0; j < n; j++) {
-        if (draw[j] < 0 || prob[j] == VATTN_PROB_ONE) {
-            keep[tail + sure++] = j;
-        }
+        x[j] += s->tables[g].log2_value[vattn_index_reach(c->in.index, g, rows[j])[2]];
     }
-    *n_tail = tail;
-    return tail + sure;
 }
 
 /* What later looks know: exact scores of keys that were read, and which rows need not be drawn again. */
@@ -188,12 +164,14 @@ static void read_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t *
     if (k.n == 0) {
         return;
     }
+    static const float zero = 0.0F;
+    float * spare = s->margin + (size_t)g * (size_t)s->ld + (size_t)begin; /* has done its work */
     vattn_plan_score(c->plan, &k, vattn_call_q(c, g), c->plan->group, w, s->ld);
-    out->n_rows = draw_values(c, g, w, rows, prob, draw, k.n, keep, &out->n_tail);
+    value_margins(c, g, w, rows, k.n, spare);
+    out->n_rows = c->plan->kern->thin(spare, s->ld, &zero, 1, k.n, s->no_bonus, KEEP_LEAST, prob, draw, keep, &out->n_tail);
     remember(c, g, w, rows, k.n, keep, out->n_rows);
     compact(rows, keep, out->n_rows, draw);
     compact(prob, keep, out->n_rows, draw);
-    float * spare = s->margin + (size_t)g * (size_t)s->ld + (size_t)begin; /* has done its work */
     for (int32_t i = 0; i < c->plan->group; i++) {
         float * x = w + (size_t)i * (size_t)s->ld;
         for (int32_t j = 0; j < out->n_rows; j++) {

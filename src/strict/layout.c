@@ -38,6 +38,7 @@ struct vattn_strict * vattn_strict_layout(const struct vattn_plan * plan, struct
     v.prob = vattn_scratch_take(a, list, sizeof *v.prob);
     v.draw = vattn_scratch_take(a, list, sizeof *v.draw);
     v.keep = vattn_scratch_take(a, list, sizeof *v.keep);
+    v.no_bonus = vattn_scratch_take(a, (size_t)chunk + 64, 1);
     v.log2_sum = vattn_scratch_take(a, heads * chunks, sizeof *v.log2_sum);
     v.centers = vattn_scratch_take(a, heads * v_dim, sizeof *v.centers);
     v.estimates = vattn_scratch_take(a, heads * v_dim, sizeof *v.estimates);
@@ -90,6 +91,7 @@ void vattn_strict_begin(struct vattn_call * c) {
     memset(s->heads, 0, (size_t)o->n_heads * sizeof *s->heads);
     memset(s->groups, 0, (size_t)o->n_kv_heads * sizeof *s->groups);
     memset(s->known, 0, (size_t)o->n_kv_heads * (size_t)s->ld / 64 * sizeof *s->known);
+    memset(s->no_bonus, 0, (size_t)s->chunk + 64);
     mark_sure(c, s->sure);
     for (size_t g = 1; g < (size_t)o->n_kv_heads; g++) {
         memcpy(s->sure + g * words, s->sure, words * sizeof *s->sure);

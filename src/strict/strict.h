@@ -87,6 +87,7 @@ struct vattn_strict {
     int32_t * prob;         /* same: pi in units of 2^-24 */
     int32_t * draw;         /* same: u in units of 2^-24, -1 = read for certain */
     int32_t * keep;         /* same: positions that the second stage keeps */
+    int8_t * no_bonus;      /* [chunk] zeros: value margins are in the scores */
     float * log2_sum;       /* [n_heads][n_chunks] log2 sum 2^(proxy + log2 value reach) */
     float * centers;        /* [n_heads][v_dim] a of the coming look */
     float * estimates;      /* [n_heads][v_dim] o^ of the last look */
