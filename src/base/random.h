@@ -16,6 +16,7 @@ enum vattn_random_domain {
     VATTN_RANDOM_SIGN = 1,    /* signs of the variance sketch */
     VATTN_RANDOM_UNIFORM = 2, /* the uniform sample of the paper's method */
     VATTN_RANDOM_CALIBRATE = 3,
+    VATTN_RANDOM_STRICT = 4,  /* 4..11: the sample of look 0..7 of strict mode, each one of its own */
     VATTN_RANDOM_TEST = 15
 };
 

@@ -8,6 +8,7 @@
 #include "exact/dense.h"
 #include "paper/paper.h"
 #include "sparse/sparse.h"
+#include "strict/strict.h"
 
 /* -------------------------------------------------------------------------------------------------------- scratch */
 
@@ -24,12 +25,14 @@ static struct vattn_call * layout(const struct vattn_plan * plan, struct vattn_s
     struct vattn_flow * flows = vattn_scratch_take(s, (size_t)o->n_kv_heads, sizeof *flows);
     struct vattn_certificate * cert = vattn_scratch_take(s, heads, sizeof *cert);
     struct vattn_sparse * sparse = o->method == VATTN_METHOD_SPARSE ? vattn_sparse_layout(plan, s, n_keys) : NULL;
+    struct vattn_strict * strict =
+        o->method == VATTN_METHOD_SPARSE_STRICT ? vattn_strict_layout(plan, s, n_keys) : NULL;
     struct vattn_paper * paper =
         vattn_paper_serves(o->method) ? vattn_paper_layout(plan, s, n_keys, selector) : NULL;
     if (c != NULL) {
         *c = (struct vattn_call){.plan = plan, .chunk = chunk, .n_chunks = (int32_t)chunks, .q = q, .flows = flows,
                                  .partials = partials, .dense = dense, .cert = cert,
-                                 .sparse = sparse, .paper = paper};
+                                 .sparse = sparse, .strict = strict, .paper = paper};
     }
     return c;
 }
@@ -125,11 +128,16 @@ static void certify_exact(struct vattn_call * c, int32_t g) {
         cert->answer = VATTN_ANSWER_EXACT;
         cert->n_keys = cert->rows_kv = c->n_visible;
         cert->bytes = c->n_visible * (int64_t)row;
-        if (c->sparse != NULL && c->sparse_used) { /* what the attempt had read before it fell back */
+        if (c->sparse_used) { /* what the attempt had read before it fell back */
             int64_t rows_k, bytes;
-            vattn_sparse_account(c, g, &rows_k, &bytes);
+            if (c->strict != NULL) {
+                vattn_strict_account(c, g, &rows_k, &bytes);
+                cert->rounds = c->strict->groups[g].looks;
+            } else {
+                vattn_sparse_account(c, g, &rows_k, &bytes);
+                cert->rounds = c->sparse->groups[g].looks;
+            }
             cert->bytes += bytes;
-            cert->rounds = c->sparse->groups[g].looks;
         }
         cert->error = 0.0F;
         cert->bound = 1e-5F;
@@ -138,8 +146,10 @@ static void certify_exact(struct vattn_call * c, int32_t g) {
 
 void vattn_call_finish(struct vattn_call * c, int32_t g) {
     if (!c->dense[g]) {
-        if (c->plan->opt.method == VATTN_METHOD_SPARSE) {
+        if (c->sparse != NULL) {
             vattn_sparse_finish(c, g);
+        } else if (c->strict != NULL) {
+            vattn_strict_finish(c, g);
         }
         return;
     }
@@ -169,6 +179,9 @@ enum vattn_status vattn_call_end(struct vattn_call * c) {
     const struct vattn_options * o = &c->plan->opt;
     enum vattn_status status = VATTN_STATUS_OK;
     c->phase = VATTN_PHASE_END;
+    if (c->strict != NULL && o->scope == VATTN_SCOPE_LAYER) {
+        vattn_strict_join(c);
+    }
     for (int32_t h = 0; h < o->n_heads; h++) {
         const float * out = vattn_call_out(c, h);
         for (int32_t d = 0; d < o->v_dim; d++) {

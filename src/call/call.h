@@ -11,6 +11,7 @@
 #include "plan/plan.h"
 
 struct vattn_sparse;
+struct vattn_strict;
 struct vattn_paper;
 
 struct vattn_call {
@@ -30,8 +31,9 @@ struct vattn_call {
     float * partials;            /* [n_chunks][partial of all heads] */
     uint8_t * dense;             /* [n_kv_heads] KV heads that are computed densely */
     struct vattn_certificate * cert; /* [n_heads], always kept; copied out at the end */
-    bool sparse_used;             /* this call went through the sparse path */
+    bool sparse_used;             /* this call went through the sparse or the strict path */
     struct vattn_sparse * sparse; /* method sparse */
+    struct vattn_strict * strict; /* method sparse-strict */
     struct vattn_paper * paper;   /* the methods of comparison */
 };
 

@@ -9,6 +9,7 @@
 #include "call/call.h"
 #include "paper/paper.h"
 #include "sparse/sparse.h"
+#include "strict/strict.h"
 #include "verify/sketch.h"
 
 /* The judge leaves the sketch unread where its answer could not matter; here it always counts. */
@@ -21,7 +22,7 @@ static void complete(const struct vattn_call * c, int32_t h, struct vattn_eviden
 
 bool vattn_call_claim(const struct vattn_call * c, int32_t head, struct vattn_claim * out) {
     if (c == NULL || out == NULL || c->phase != VATTN_PHASE_END || head < -1 || head >= c->plan->opt.n_heads ||
-        !c->sparse_used || (head < 0 && c->plan->opt.scope != VATTN_SCOPE_LAYER)) {
+        !c->sparse_used || c->sparse == NULL || (head < 0 && c->plan->opt.scope != VATTN_SCOPE_LAYER)) {
         return false;
     }
     struct vattn_evidence e = head < 0 ? c->sparse->layer : c->sparse->heads[head].evidence;
@@ -56,6 +57,8 @@ bool vattn_call_log_denominator(const struct vattn_call * c, int32_t head, doubl
     } else if (c->dense[g]) {
         struct vattn_partial sum = vattn_call_partial(c, 0, g); /* merged into the first chunk */
         log2_d = (double)sum.m[i] + log2((double)sum.d[i]);
+    } else if (c->strict != NULL) {
+        log2_d = c->strict->heads[head].log2_d;
     } else {
         log2_d = (double)c->sparse->heads[head].log2_d;
     }

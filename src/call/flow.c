@@ -7,6 +7,9 @@
 #include "call/call.h"
 #include "paper/paper.h"
 #include "sparse/sparse.h"
+#include "strict/strict.h"
+
+_Static_assert(VATTN_STRICT_HEADS == VATTN_JUDGE_HEADS, "judge tasks are cut the same way");
 
 #define BITS 24
 #define MASK ((UINT64_C(1) << BITS) - 1)
@@ -24,7 +27,7 @@ static void enter(struct vattn_flow * f, enum vattn_phase phase, int32_t tasks) 
 
 /* After a scan it was for nothing. */
 static void enter_dense(struct vattn_call * c, struct vattn_flow * f) {
-    if (c->sparse_used && c->sparse->groups[head_of(c, f)].scanned) {
+    if (c->sparse_used && c->sparse != NULL && c->sparse->groups[head_of(c, f)].scanned) {
         vattn_sparse_lost(c, head_of(c, f));
     }
     memset(c->dense + head_of(c, f), 1, c->whole ? (size_t)c->plan->opt.n_kv_heads : 1);
@@ -32,25 +35,41 @@ static void enter_dense(struct vattn_call * c, struct vattn_flow * f) {
 }
 
 static bool is_layer(const struct vattn_call * c) {
-    return c->sparse_used && c->plan->opt.scope == VATTN_SCOPE_LAYER;
+    return c->sparse_used && c->sparse != NULL && c->plan->opt.scope == VATTN_SCOPE_LAYER;
 }
 
 static int32_t judge_blocks(const struct vattn_call * c) {
     return (c->plan->group + VATTN_JUDGE_HEADS - 1) / VATTN_JUDGE_HEADS;
 }
 
-/* After a verdict: another look, every row, or the end. */
-static void after_judge(struct vattn_call * c, struct vattn_flow * f) {
-    switch (c->sparse->groups[head_of(c, f)].state) {
-    case VATTN_GROUP_OPEN:
-        enter(f, VATTN_PHASE_DESIGN, 1);
-        break;
-    case VATTN_GROUP_DONE:
-        enter(f, VATTN_PHASE_FINISH, 1);
-        break;
-    case VATTN_GROUP_EXACT:
+static int32_t row_chunks(const struct vattn_call * c) {
+    return c->strict != NULL ? c->strict->n_chunks : c->sparse->n_chunks;
+}
+
+static bool gave_up(const struct vattn_call * c, int32_t g) {
+    return c->strict != NULL ? c->strict->groups[g].state == VATTN_STRICT_EXACT
+                             : c->sparse->groups[g].state == VATTN_GROUP_EXACT;
+}
+
+static bool is_open(const struct vattn_call * c, int32_t g) {
+    return c->strict != NULL ? c->strict->groups[g].state == VATTN_STRICT_OPEN
+                             : c->sparse->groups[g].state == VATTN_GROUP_OPEN;
+}
+
+/* The phase that sampling comes to next, unless the KV head gave up: then every row. */
+static void enter_unless_exact(struct vattn_call * c, struct vattn_flow * f, enum vattn_phase phase, int32_t tasks) {
+    if (gave_up(c, head_of(c, f))) {
         enter_dense(c, f);
-        break;
+    } else {
+        enter(f, phase, tasks);
+    }
+}
+
+static void decide(struct vattn_call * c, int32_t g) {
+    if (c->strict != NULL) {
+        vattn_strict_decide(c, g);
+    } else if (!is_layer(c)) {
+        vattn_sparse_decide(c, g);
     }
 }
 
@@ -58,31 +77,23 @@ static void after_judge(struct vattn_call * c, struct vattn_flow * f) {
 static void advance(struct vattn_call * c, struct vattn_flow * f) {
     switch (f->phase) {
     case VATTN_PHASE_PREPARE:
-        if (c->sparse->groups[head_of(c, f)].state == VATTN_GROUP_EXACT) {
-            enter_dense(c, f);
-        } else {
-            c->sparse->groups[head_of(c, f)].scanned = true;
-            enter(f, VATTN_PHASE_SCAN, c->sparse->n_chunks);
+        if (c->sparse != NULL) {
+            c->sparse->groups[head_of(c, f)].scanned = c->sparse->groups[head_of(c, f)].state == VATTN_GROUP_OPEN;
         }
+        enter_unless_exact(c, f, VATTN_PHASE_SCAN, row_chunks(c));
         break;
     case VATTN_PHASE_SCAN:
         enter(f, VATTN_PHASE_DESIGN, 1);
         break;
     case VATTN_PHASE_DESIGN:
-        if (c->sparse->groups[head_of(c, f)].state == VATTN_GROUP_EXACT) {
-            enter_dense(c, f);
-        } else {
-            enter(f, VATTN_PHASE_GATHER, c->sparse->n_chunks);
-        }
+        enter_unless_exact(c, f, VATTN_PHASE_GATHER, row_chunks(c));
         break;
     case VATTN_PHASE_GATHER:
         enter(f, VATTN_PHASE_JUDGE, judge_blocks(c));
         break;
     case VATTN_PHASE_JUDGE:
-        if (!is_layer(c)) {
-            vattn_sparse_decide(c, head_of(c, f));
-        }
-        after_judge(c, f);
+        decide(c, head_of(c, f));
+        enter_unless_exact(c, f, is_open(c, head_of(c, f)) ? VATTN_PHASE_DESIGN : VATTN_PHASE_FINISH, 1);
         break;
     case VATTN_PHASE_PAPER:
     case VATTN_PHASE_DENSE:
@@ -101,8 +112,33 @@ static void judge(struct vattn_call * c, int32_t g, int32_t block) {
     vattn_sparse_judge(c, g, first, left < VATTN_JUDGE_HEADS ? left : VATTN_JUDGE_HEADS);
 }
 
+static void run_strict(struct vattn_call * c, int32_t g, enum vattn_phase phase, int32_t task) {
+    int32_t first = task * VATTN_JUDGE_HEADS, left = c->plan->group - first;
+    switch (phase) {
+    case VATTN_PHASE_PREPARE:
+        vattn_strict_prepare(c, g);
+        break;
+    case VATTN_PHASE_SCAN:
+        vattn_strict_scan(c, g, task);
+        break;
+    case VATTN_PHASE_DESIGN:
+        vattn_strict_design(c, g);
+        break;
+    case VATTN_PHASE_GATHER:
+        vattn_strict_gather(c, g, task);
+        break;
+    default:
+        vattn_strict_judge(c, g, first, left < VATTN_JUDGE_HEADS ? left : VATTN_JUDGE_HEADS);
+        break;
+    }
+}
+
 static void run(struct vattn_call * c, const struct vattn_flow * f, int32_t task) {
     int32_t g = head_of(c, f);
+    if (c->strict != NULL && f->phase <= VATTN_PHASE_JUDGE) {
+        run_strict(c, g, f->phase, task);
+        return;
+    }
     switch (f->phase) {
     case VATTN_PHASE_PREPARE:
         vattn_sparse_prepare(c, g);
@@ -138,7 +174,7 @@ static void run(struct vattn_call * c, const struct vattn_flow * f, int32_t task
 
 /* Sparse pays only with an index and enough keys; else the same call is exact. */
 static bool is_sparse(const struct vattn_call * c) {
-    return c->plan->opt.method == VATTN_METHOD_SPARSE && vattn_index_calibrated(c->in.index) &&
+    return (c->sparse != NULL || c->strict != NULL) && vattn_index_calibrated(c->in.index) &&
            c->in.kv->n_keys <= c->in.index->capacity && c->n_visible >= c->plan->opt.min_keys;
 }
 
@@ -152,6 +188,9 @@ static void publish(struct vattn_flow * f) {
 /* KV heads that pause are exact from the start; true if all do. */
 static bool all_pause(struct vattn_call * c) {
     int32_t n = 0;
+    if (c->strict != NULL) {
+        return false;
+    }
     for (int32_t g = 0; g < c->plan->opt.n_kv_heads; g++) {
         bool pauses = vattn_sparse_pauses(c, g);
         c->sparse->groups[g].state = pauses ? VATTN_GROUP_EXACT : VATTN_GROUP_OPEN;
@@ -163,7 +202,7 @@ static bool all_pause(struct vattn_call * c) {
 static void start_flow(struct vattn_call * c, struct vattn_flow * f) {
     f->parked = false;
     atomic_init(&f->ticket, 0);
-    if (c->whole || (c->sparse_used && c->sparse->groups[head_of(c, f)].state == VATTN_GROUP_EXACT)) {
+    if (c->whole || (c->sparse_used && gave_up(c, head_of(c, f)))) {
         enter_dense(c, f);
     } else {
         enter(f, c->sparse_used ? VATTN_PHASE_PREPARE : VATTN_PHASE_PAPER, 1);
@@ -177,7 +216,7 @@ void vattn_flow_start(struct vattn_call * c) {
     memset(c->dense, 0, (size_t)kv_heads);
     c->sparse_used = c->n_visible > 0 && is_sparse(c);
     if (c->sparse_used) {
-        vattn_sparse_begin(c);
+        (c->strict != NULL ? vattn_strict_begin : vattn_sparse_begin)(c);
         c->sparse_used = !all_pause(c);
     }
     c->whole = c->n_visible > 0 && c->paper == NULL && !c->sparse_used;

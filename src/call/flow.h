@@ -5,6 +5,7 @@
  *     exact:   DENSE (row chunks) -> FINISH (KV heads)
  *     sparse:  PREPARE -> SCAN (row chunks) -> DESIGN -> GATHER (row chunks) -> JUDGE (head blocks)
  *              -> DESIGN again, or DENSE (row chunks) -> FINISH, or FINISH
+ *     strict:  as sparse; DESIGN may give up, too
  *     the methods of comparison: PAPER -> FINISH
  *
  * Flows do not wait for one another, except in scope layer, where all heads are judged together.  They are driven in one

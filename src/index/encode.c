@@ -89,8 +89,7 @@ void vattn_index_deviation(const struct vattn_index * x, const struct vattn_kv *
 
 /* Values far from the mean weigh more in the error: their rows are drawn more often. */
 static void store_bonus(struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n,
-                        float * residual2) {
-    float dist2[TILE];
+                        float * residual2, float * dist2) {
     int32_t list[TILE];
     struct vattn_rows rows = {.index = list, .n = n};
     for (int32_t j = 0; j < n; j++) {
@@ -123,15 +122,42 @@ static void mark_escapes(struct vattn_index * x, int32_t g, int64_t row, int32_t
     }
 }
 
+/* What strict mode must know about these rows; a row that it cannot bound gets NaN for its residual. */
+static void store_reach(struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n,
+                        float * residual2, const float * unlikely, const float * dist2) {
+    float origin[VATTN_MAX_DIM] = {0}, norm2[TILE], none[TILE] = {0}, sink[VATTN_BUCKETS * VATTN_MAX_DIM];
+    struct vattn_rows k = vattn_k_rows(kv, g);
+    k.base = (const char *)k.base + (size_t)row * k.stride;
+    k.n = n;
+    memset(sink, 0, VATTN_BUCKETS * (size_t)x->plan->opt.head_dim * sizeof *sink);
+    (x->plan->opt.k_type == VATTN_TYPE_F16 ? x->plan->kern->deviation_f16 : x->plan->kern->deviation_f32)(
+        &k, origin, none, TILE, 1, x->plan->opt.head_dim, 0, norm2, sink);
+    float * most = x->key_norm + (size_t)g * (size_t)(x->capacity / 64) + row / 64;
+    *most = row % 64 == 0 && n == TILE ? 0.0F : *most;
+    for (int32_t j = 0; j < n; j++) {
+        if (!isfinite(residual2[j]) || !isfinite(norm2[j])) {
+            residual2[j] = NAN;
+            continue;
+        }
+        *most = fmaxf(*most, sqrtf(norm2[j]) * 1.0001F);
+        if (!vattn_reach_store(x, g, row + j, residual2[j], unlikely[j], dist2[j])) {
+            residual2[j] = NAN;
+        }
+    }
+}
+
 static void encode_tile(struct vattn_index * x, const struct vattn_kv * kv, int64_t row, int32_t n) {
     uint8_t code[VATTN_MAX_DIM * TILE];
-    float residual2[TILE], unlikely[TILE];
+    float residual2[TILE], unlikely[TILE], dist2[TILE];
     uint64_t bad = 0;
     for (int32_t g = 0; g < x->plan->opt.n_kv_heads; g++) {
         vattn_index_quantise(x, kv, g, row, n, code, residual2, unlikely);
         store(x, g, row, n, code);
-        store_bonus(x, kv, g, row, n, residual2);
+        store_bonus(x, kv, g, row, n, residual2, dist2);
         mark_escapes(x, g, row, n, residual2, unlikely);
+        if (x->reach != NULL) {
+            store_reach(x, kv, g, row, n, residual2, unlikely, dist2);
+        }
         for (int32_t j = 0; j < n; j++) {
             bad |= isfinite(residual2[j]) ? 0 : (uint64_t)1 << j;
         }

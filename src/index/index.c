@@ -26,11 +26,15 @@ static int64_t round_up(int64_t rows) {
     return (rows + 63) / 64 * 64;
 }
 
+static bool strict(const struct vattn_plan * plan) {
+    return plan->opt.method == VATTN_METHOD_SPARSE_STRICT;
+}
+
 size_t vattn_index_bytes(const struct vattn_plan * plan, int64_t capacity) {
     size_t heads = (size_t)plan->opt.n_kv_heads, rows = (size_t)round_up(capacity);
     return sizeof(struct vattn_index) + heads * sizeof(struct vattn_code_book) +
            heads * book_floats(&plan->opt) * sizeof(float) + heads * rows * (token_bytes(plan) + 1) +
-           (1 + heads) * rows / 8;
+           (1 + heads) * rows / 8 + (strict(plan) ? heads * rows * 3 + heads * rows / 64 * sizeof(float) : 0);
 }
 
 static void point_books(struct vattn_index * x) {
@@ -70,7 +74,14 @@ enum vattn_status vattn_index_create(const struct vattn_plan * plan, int64_t cap
     x->bonus = calloc(heads * (size_t)x->capacity, sizeof *x->bonus);
     x->covered = calloc((size_t)(x->capacity / 64), sizeof(uint64_t));
     x->escape = calloc(heads * (size_t)(x->capacity / 64), sizeof(uint64_t));
-    if (x->books == NULL || x->tables == NULL || x->codes == NULL || x->bonus == NULL || x->covered == NULL || x->escape == NULL) {
+    bool ok = x->books != NULL && x->tables != NULL && x->codes != NULL && x->bonus != NULL && x->covered != NULL &&
+              x->escape != NULL;
+    if (strict(plan)) {
+        x->reach = calloc(heads * (size_t)x->capacity, 3);
+        x->key_norm = calloc(heads * (size_t)(x->capacity / 64), sizeof *x->key_norm);
+        ok = ok && x->reach != NULL && x->key_norm != NULL;
+    }
+    if (!ok) {
         vattn_index_free(x);
         return VATTN_STATUS_NO_MEMORY;
     }
@@ -87,6 +98,8 @@ void vattn_index_free(struct vattn_index * x) {
         free(x->bonus);
         free(x->covered);
         free(x->escape);
+        free(x->reach);
+        free(x->key_norm);
         free(x);
     }
 }
@@ -261,6 +274,9 @@ enum vattn_status vattn_index_calibrate(struct vattn_index * x, const struct vat
     int64_t visible = vattn_count(kv->visible, kv->n_keys);
     x->calibrated = false;
     memset(x->covered, 0, (size_t)(x->capacity / 64) * sizeof(uint64_t));
+    if (x->key_norm != NULL) {
+        memset(x->key_norm, 0, (size_t)x->plan->opt.n_kv_heads * (size_t)(x->capacity / 64) * sizeof *x->key_norm);
+    }
     if (visible < CALIBRATION_LEAST) {
         return VATTN_STATUS_INVALID_ARGUMENT;
     }

@@ -35,6 +35,8 @@ struct vattn_index {
     int8_t * bonus;      /* [n_kv_heads][capacity] log2(||v - c|| / v_rms) in eighths, for the design alone */
     uint64_t * covered;  /* [capacity / 64] rows whose codes are valid, all KV heads */
     uint64_t * escape;   /* [n_kv_heads][capacity / 64] */
+    uint8_t * reach;     /* strict plans only: [n_kv_heads][capacity][3], see reach.c */
+    float * key_norm;    /* strict plans only: [n_kv_heads][capacity / 64] largest |k| of 64 rows */
 };
 
 static inline const uint8_t * vattn_index_block(const struct vattn_index * x, int32_t g, int64_t row) {
@@ -84,6 +86,24 @@ double vattn_quantiser_step(int bits);
  * unlikely[j] = sum_a (y_a - y^_a)^2 / error_var_a, may be NULL. */
 void vattn_index_quantise(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n,
                           uint8_t * code, float * residual2, float * unlikely);
+
+/* What the bytes of reach mean; every value is at least what it stands for. */
+struct vattn_reach_tables {
+    float residual[256]; /* ||y - y^|| */
+    float unlikely[256]; /* (sum_a (y_a - y^_a)^2 / error_var_a)^1/2 */
+    float value[256];    /* ||v - c|| */
+};
+void vattn_reach_tables(const struct vattn_index * x, int32_t g, struct vattn_reach_tables * out);
+
+/* False if the value is too far from the mean value to be bounded: such a row must stay uncovered. */
+bool vattn_reach_store(struct vattn_index * x, int32_t g, int64_t row, float residual2, float unlikely, float dist2);
+
+/* At least the length of every encoded key among the first n rows. */
+float vattn_reach_key_norm(const struct vattn_index * x, int32_t g, int64_t n);
+
+static inline const uint8_t * vattn_index_reach(const struct vattn_index * x, int32_t g, int64_t row) {
+    return x->reach + 3 * ((size_t)g * (size_t)x->capacity + (size_t)row);
+}
 
 /* ||v - c||^2 of up to 64 rows of KV head g. */
 void vattn_index_deviation(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g,

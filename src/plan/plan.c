@@ -18,7 +18,7 @@ static void fill_defaults(struct vattn_options * o) {
     o->min_keys = o->min_keys == 0 ? 1024 : o->min_keys < 0 ? 0 : o->min_keys;
     o->max_rows = o->max_rows == 0.0 ? 0.5 : o->max_rows;
     o->max_looks = o->max_looks == 0 ? 7 : o->max_looks;
-    o->code_bits = o->code_bits == 0.0 ? 2.0 : o->code_bits;
+    o->code_bits = o->code_bits != 0.0 ? o->code_bits : o->method == VATTN_METHOD_SPARSE_STRICT ? 4.0 : 2.0;
     o->escape = o->escape == 0.0 ? 0.01 : o->escape;
     o->paper_topk = o->paper_topk == 0.0 ? 0.05 : o->paper_topk;
     o->paper_base = o->paper_base == 0.0 ? 0.01 : o->paper_base;
@@ -36,9 +36,6 @@ static const char * unsupported(const struct vattn_options * o) {
     }
     if (o->has_sink_logits) {
         return "has_sink_logits: not implemented, must be false";
-    }
-    if (o->method == VATTN_METHOD_SPARSE_STRICT) {
-        return "method: not implemented yet";
     }
     return NULL;
 }

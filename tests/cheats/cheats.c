@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "index/index.h"
 #include "sparse/sparse.h"
 
 static bool cheating(const char * name) {
@@ -18,7 +19,8 @@ static bool cheating(const char * name) {
 /* A misspelt cheat would look like an honest library. */
 __attribute__((constructor)) static void check_name(void) {
     static const char * const names[] = {"weights",     "peeking",     "quantile",
-                                         "frozen-seed", "no-fallback", "half-variance"};
+                                         "frozen-seed", "no-fallback", "half-variance",
+                                         "reach"};
     bool known = getenv("VATTN_CHEAT") == NULL;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         known |= cheating(names[i]);
@@ -55,6 +57,15 @@ double __wrap_vattn_evidence_bound(const struct vattn_evidence * e, const struct
                                    double fall) {
     const double bound = __real_vattn_evidence_bound(e, table, dim, fall);
     return cheating("half-variance") ? bound * sqrt(0.5) : bound;
+}
+
+/* reach: strict mode believes that every score is what its proxy says. */
+void __real_vattn_reach_tables(const struct vattn_index *, int32_t, struct vattn_reach_tables *);
+void __wrap_vattn_reach_tables(const struct vattn_index *, int32_t, struct vattn_reach_tables *);
+void __wrap_vattn_reach_tables(const struct vattn_index * x, int32_t g, struct vattn_reach_tables * out) {
+    __real_vattn_reach_tables(x, g, out);
+    for (int i = 0; i < 256 && cheating("reach"); i++)
+        out->residual[i] = out->unlikely[i] = 0;
 }
 
 /* no-fallback: a KV head that gives up returns its last estimate and calls it certified. */

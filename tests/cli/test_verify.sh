@@ -24,6 +24,16 @@ for off in avx512 avx512,avx2; do # every kernel tier keeps the promise
     VATTN_DISABLE_CPU=$off expect 0 "$vattn" verify --draws 100 --steps 3 "$dir/a.safetensors" "$dir/f32.safetensors"
 done
 VATTN_DISABLE_CPU=abacus refuse VATTN_DISABLE_CPU "$vattn" verify "$dir/a.safetensors"
+# Strict: needles that no proxy shows, and no miss; the same for any number of threads, in every scope.
+expect 0 "$vattn" verify --method sparse-strict --generator blind-needle,aimed-needles,hidden-needles --kv-heads 1 --draws 60 --eps 0.1
+says 'worst case missed 0.00 %'
+says 'aimed-needles step 0: n 8192, rows [0-9.]* %, exact [0-9]\.'
+for scope in head layer token; do
+    "$vattn" verify --method sparse-strict --scope $scope --steps 3 --draws 40 --eps 0.2 --threads 1 --json "$dir/1.json" "$dir/a.safetensors" >/dev/null ||
+        fail "strict, scope $scope"
+    "$vattn" verify --method sparse-strict --scope $scope --steps 3 --draws 40 --eps 0.2 --threads 2 --json "$dir/2.json" "$dir/a.safetensors" >/dev/null
+    cmp "$dir/1.json" "$dir/2.json" || fail "strict depends on threads, scope $scope"
+done
 refuse NOPE "$vattn" verify "$dir/NOPE"
 refuse --steps "$vattn" verify --steps 4 "$dir/a.safetensors"
 refuse --draws "$vattn" verify --draws 0 "$dir/a.safetensors"
