@@ -8,7 +8,7 @@
  *
  *     -g          the whole text is the prompt (special tokens are recognised), and each mode answers it greedily; DIR/MODE.txt
  *     -s STATE    keep the cache of the prompt in this file, all but its last batch or two, and start from it where it exists: long
- *                 prompts take many minutes. Not for stock-fa-off, whose cache has another layout.
+ *                 prompts take many minutes. stock-fa-off needs a file of its own: its cache has another layout.
  *
  *     stock-fa-on, stock-fa-off    the host alone; the two differ in the layout of the cache, so each needs its own process
  *     anything else                a method of the plug-in, which GGML_BACKEND_PATH must name
@@ -113,9 +113,6 @@ static struct options options_parse(int argc, char ** argv) {
     o.flash_attn = strcmp(o.modes[0], "stock-fa-off") != 0;
     if (o.stock && (o.n_modes > 1 || (o.flash_attn && strcmp(o.modes[0], "stock-fa-on") != 0))) {
         die("stock-fa-on and stock-fa-off each run alone");
-    }
-    if (o.state != NULL && !o.flash_attn) {
-        die("-s: the cache of stock-fa-off has another layout");
     }
     return o;
 }
