@@ -57,15 +57,13 @@ double __wrap_vattn_evidence_bound(const struct vattn_evidence * e, const struct
     return cheating("half-variance") ? bound * sqrt(0.5) : bound;
 }
 
-/* no-fallback: a KV head that gives up returns its last estimate and calls it certified. */
-bool __real_vattn_sparse_decide(struct vattn_call *);
-bool __wrap_vattn_sparse_decide(struct vattn_call *);
-bool __wrap_vattn_sparse_decide(struct vattn_call * c) {
-    const bool open = __real_vattn_sparse_decide(c);
-    for (int32_t g = 0; g < c->plan->opt.n_kv_heads && cheating("no-fallback"); g++)
-        if (c->sparse->groups[g].state == VATTN_GROUP_EXACT && c->sparse->groups[g].looks > 0)
-            c->sparse->groups[g].state = VATTN_GROUP_DONE;
-    return open;
+/* no-fallback: a KV head that fails returns its estimate instead of looking again or being exact, and calls it certified. */
+void __real_vattn_sparse_decide(struct vattn_call *, int32_t);
+void __wrap_vattn_sparse_decide(struct vattn_call *, int32_t);
+void __wrap_vattn_sparse_decide(struct vattn_call * c, int32_t g) {
+    __real_vattn_sparse_decide(c, g);
+    if (cheating("no-fallback"))
+        c->sparse->groups[g].state = VATTN_GROUP_DONE;
 }
 
 /* peeking: rows that the first look happened to read count as read for certain at the next, "we have them anyway". */
