@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The controller of one layer: what earlier steps taught about each head, relative to its predicted denominator.
+ * The controller of one layer: what earlier steps taught about each head, relative to what was predicted.
  */
 #ifndef VATTN_STATE_H
 #define VATTN_STATE_H
@@ -9,10 +9,10 @@
 
 struct vattn_learned {
     int32_t steps;
-    float log2_factor; /* measured variance over the design's prediction, in units of ||o||^2 / D^2 */
+    float log2_factor; /* measured variance over ||o||^2, relative to the design's prediction of both */
+    float log2_c;      /* quantile that the variance was multiplied by; 0 = never measured */
     float threshold;   /* t - log2 D */
-    float cap;         /* largest t that the weight guard allowed, - log2 D */
-    float key_cap;     /* the same for reading keys */
+    float log2_output; /* ||o|| D relative to the prediction of both */
 };
 
 /* One KV head: how long it is answered exactly because sampling was slower. */

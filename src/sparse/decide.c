@@ -2,10 +2,10 @@
  *
  * After a look: which heads pass, which KV heads are done, open for another look, or exact.
  *
- * A head passes iff  sqrt(c V) + |bias| <= x ||o||,  c = quantile of F(nu, 2 neff),  and the guards hold:
+ * A head passes iff  c (V + bias^2) <= eps^2 (||o||^2 - V),  c = quantile of F(nu, 2 neff),  and the guards hold:
  *     A   a0 <= 0.01: the denominator is known to 10 %
  *     C   no single draw may carry more than 1/B of the allowed error:
- *         t <= log2(x ||o|| D / (B v_rms)),  tk <= the same with 12 B,  B = max(7, 2.1 exp(2 sigma)), sigma in nats,
+ *         t <= log2(eps ||o|| D / (B v_rms)),  tk <= the same with 12 B,  B = max(7, 2.1 exp(2 sigma)), sigma in nats,
  *         times ln(1/delta) / ln(20) for delta below .05, and times ||o - c|| / (1.5 v_rms) where that is above 1
  *     N   something was drawn by chance, or everything was read
  */
@@ -15,11 +15,10 @@
 #include <string.h>
 
 #define A0_MOST    0.01
-#define OVERSHOOT  1.15
+#define OVERSHOOT  1.05 /* and the spread of a variance estimate from so many draws */
 #define CAP_LEAST  7.0
 #define CAP_SIGMA  2.1
 #define CAP_DELTA  0.05
-#define CAP_KEYS   12.0
 #define CAP_STEP   3.0F /* octaves that a threshold falls at once because of its cap */
 #define KEY_STEP   4.0F
 #define CAP_SLACK  0.1F
@@ -39,7 +38,7 @@ static double fall_needed(const struct vattn_plan * plan, const struct vattn_evi
         double ratio = ratio_after(plan, e, allowed, fall);
         fall = fmax(1.0, fall * ratio * ratio);
     }
-    fall *= OVERSHOOT;
+    fall *= OVERSHOOT + 1.0 / sqrt(1.0 + vattn_evidence_neff(e) * fall);
     if (looks >= 1 && vattn_evidence_neff(e) < 4.0) { /* one heavy row: small steps never end */
         fall = fmax(fall, 4.0);
     }
@@ -61,14 +60,18 @@ static double far_output(const struct vattn_call * c, int32_t h) {
     return fmax(1.0, sqrt(sum) / (FAR_OUTPUT * (double)book->v_rms));
 }
 
-/* Guard C, log2 units: `allowed` is the error that the promise leaves. */
+double vattn_sparse_cap(const struct vattn_call * c, int32_t h, double allowed) {
+    double b = fmax(CAP_LEAST, CAP_SIGMA * exp(2.0 * LN2 * (double)c->sparse->heads[h].sigma));
+    b *= fmax(1.0, log(c->plan->delta_head) / log(CAP_DELTA)); /* rarer misses are made by single draws */
+    return log2(allowed / b);
+}
+
+/* Guard C after a look: `allowed` is the error that the promise leaves. */
 static void set_caps(const struct vattn_call * c, int32_t h, double allowed) {
     struct vattn_head * head = &c->sparse->heads[h];
     double v_rms = (double)c->in.index->books[h / c->plan->group].v_rms * far_output(c, h);
-    double b = fmax(CAP_LEAST, CAP_SIGMA * exp(2.0 * LN2 * (double)head->sigma));
-    b *= fmax(1.0, log(c->plan->delta_head) / log(CAP_DELTA)); /* rarer misses are made by single draws */
-    head->last_cap = (float)(log2(allowed / (b * v_rms)) + (double)head->log2_d);
-    head->last_key_cap = (float)((double)head->last_cap - log2(CAP_KEYS));
+    head->last_cap = (float)(vattn_sparse_cap(c, h, allowed / v_rms) + (double)head->log2_d);
+    head->last_key_cap = (float)((double)head->last_cap - log2(VATTN_CAP_KEYS));
 }
 
 /* All visible rows were read with pi = 1: reading them all by luck is still a sample with weights. */
@@ -99,7 +102,7 @@ static void judge_head(struct vattn_call * c, int32_t h, double allowed, bool en
 static void judge_one(struct vattn_call * c, int32_t h) {
     struct vattn_head * head = &c->sparse->heads[h];
     const struct vattn_evidence * e = &head->evidence;
-    double allowed = c->plan->x * sqrt(e->o2), ratio = ratio_after(c->plan, e, allowed, 1.0);
+    double allowed = vattn_evidence_allowed(e, c->plan->opt.eps), ratio = ratio_after(c->plan, e, allowed, 1.0);
     bool sane = e->o2 > 0.0 && isfinite(e->o2) && isfinite(e->v);
     head->bound = ratio * allowed;
     bool enough = sane && ratio <= 1.0;
@@ -107,7 +110,15 @@ static void judge_one(struct vattn_call * c, int32_t h) {
                enough ? 1.0 : fall_needed(c->plan, e, allowed, c->sparse->groups[h / c->plan->group].looks));
 }
 
-/* Scope layer: c(nu_L) sum V <= x^2 sum ||o||^2 with nu_L from below (Cauchy-Schwarz within a group). */
+static double group_variance(const struct vattn_call * c, int32_t g) {
+    double v = 0.0;
+    for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
+        v += c->sparse->heads[h].evidence.v;
+    }
+    return v;
+}
+
+/* Scope layer: c(nu_L) sum V <= eps^2 (sum ||o||^2 - sum V) with nu_L from below (Cauchy-Schwarz within a group). */
 static void judge_layer(struct vattn_call * c) {
     struct vattn_sparse * s = c->sparse;
     const struct vattn_plan * plan = c->plan;
@@ -134,18 +145,17 @@ static void judge_layer(struct vattn_call * c) {
     struct vattn_evidence layer = {.o2 = o2, .v = v, .q = q * q, .a0 = v > 0.0 ? bias / v : 0.0, .trace2 = squares,
                                     .draws = draws};
     layer.top = v > 0.0 ? squares / v : 0.0; /* nu_L either way */
-    double allowed = plan->x * sqrt(o2), ratio = v > 0.0 ? ratio_after(plan, &layer, allowed, 1.0) : 0.0;
+    double allowed = vattn_evidence_allowed(&layer, plan->opt.eps), ratio = v > 0.0 ? ratio_after(plan, &layer, allowed, 1.0) : 0.0;
     bool enough = o2 > 0.0 && isfinite(o2) && isfinite(v) && ratio <= 1.0;
     double fall = enough ? 1.0 : fall_needed(plan, &layer, allowed, looks);
     for (int32_t h = 0; h < plan->opt.n_heads; h++) {
         if (s->groups[h / plan->group].state == VATTN_GROUP_OPEN) {
-            /* the heads that carry most of the error fall first */
-            double share = v > 0.0 ? s->heads[h].evidence.v * plan->opt.n_heads / v : 0.0;
+            /* the KV heads that carry most of the error fall first */
+            double share = v > 0.0 ? group_variance(c, h / plan->group) * plan->opt.n_kv_heads / v : 0.0;
             s->heads[h].bound = ratio * allowed;
             judge_head(c, h, allowed, enough, enough ? 1.0 : fmax(1.0, fall * fmin(1.5, share)));
         }
     }
-    s->layer_norm = sqrt(o2);
     s->layer = layer;
 }
 
@@ -198,11 +208,11 @@ void vattn_sparse_decide_layer(struct vattn_call * c) {
 }
 
 /*
- * ||o^ - o|| <= b and b < ||o^|| give ||o^ - o|| <= b / (||o^|| - b) ||o||.  Never less than a part of eps: guard C keeps
- * a row that was not drawn small against the allowed error, not against the variance that the others show.
+ * The bound relative to ||o||.  Never less than a part of eps: guard C keeps a row that was not drawn small against the
+ * allowed error, not against the variance that the others show.
  */
-static float claimed(const struct vattn_plan * plan, double bound, double norm) {
-    return (float)fmax(CLAIM_LEAST * plan->opt.eps, bound / (norm - bound));
+static float claimed(const struct vattn_plan * plan, const struct vattn_evidence * e, double bound) {
+    return (float)fmax(CLAIM_LEAST * plan->opt.eps, bound / vattn_evidence_allowed(e, 1.0));
 }
 
 static void certify(struct vattn_call * c, int32_t g, int32_t h, int64_t rows_k, int64_t bytes) {
@@ -210,12 +220,12 @@ static void certify(struct vattn_call * c, int32_t g, int32_t h, int64_t rows_k,
     const struct vattn_head * head = &s->heads[h];
     struct vattn_certificate * cert = &c->cert[h];
     bool all = everything_sure(c, h);
-    double norm = c->plan->opt.scope == VATTN_SCOPE_LAYER ? s->layer_norm : sqrt(head->evidence.o2);
+    const struct vattn_evidence * judged = c->plan->opt.scope == VATTN_SCOPE_LAYER ? &s->layer : &head->evidence;
     *cert = (struct vattn_certificate){.answer = all ? VATTN_ANSWER_EXACT : VATTN_ANSWER_CERTIFIED,
                                        .rounds = s->groups[g].looks, .n_keys = c->n_visible,
                                        .rows_kv = s->groups[g].rows_read, .rows_k = rows_k, .bytes = bytes,
                                        .error = (float)sqrt(head->evidence.v / head->evidence.o2),
-                                       .bound = all ? 1e-5F : claimed(c->plan, head->bound, norm)};
+                                       .bound = all ? 1e-5F : claimed(c->plan, judged, head->bound)};
 }
 
 /* Bytes of the index that a call reads: codes, bonus, coverage and escape bits, the tables of the query. */

@@ -7,8 +7,9 @@
  *     draws_h = (sum w z)^2 / sum w^3 z^2, z = 2^(2P) predicted effective draws
  *
  * All heads profit from all rows that any head asks for, so the thresholds are solved jointly: each t_h moves by what
- * its V_h (and draws_h) are off, all at once, a few times.  F_h is what the controller learned, or a prior from the
- * code's expected error.  Later looks lower V_h by the factor that the judge asked for.
+ * its V_h (and draws_h) are off, all at once, a few times.  In scope layer errors of all heads count alike, so there is one
+ * threshold on e ||v - c|| / D for all heads of a KV head, moved by what the sum of their V_h is off.  F_h is the forecast of v_rms^2 / ||o||^2, for the code's
+ * expected error, times what the controller learned about such forecasts.  Later looks lower V_h by the factor that the judge asked for.
  * The design may see proxies and the verdicts of earlier looks, nothing else of the sample.
  */
 #include "sparse/sparse.h"
@@ -19,9 +20,11 @@
 #include "call/state.h"
 
 #define LN2         0.6931472F
-#define SURE_ROWS   256
-#define FIRST_DRAWS 20.0F   /* effective draws that the first look is designed for */
-#define PRIOR_F     (-0.415F) /* log2 of the usual mean |v - c|^2 / |o|^2 */
+#define FIRST_DRAWS 12.0F   /* effective draws that the first look is designed for */
+#define FIRST_NU    12.0    /* degrees of freedom that it expects */
+#define FIRST_LESS  (-0.3F) /* log2 of the variance that it leaves to another look: most heads profit from neighbours */
+#define LAYER_MORE  0.3F    /* the same of a layer's, whose KV heads know nothing of one another */
+#define CAP_MARGIN  0.3F    /* octaves that its caps are below what guard C is expected to ask for */
 #define KEY_MARGIN  0.5F    /* keys are read this many octaves below t, plus the proxy's expected error */
 #define KEY_MOST    6.0F
 #define FLOOR       0x1p-10F
@@ -60,54 +63,6 @@ static void take_sample(struct vattn_call * c, int32_t g, float * plain) {
     s->sample_scale[g] = (float)stride;
 }
 
-/* log2(2^a + 2^b) */
-static float log2_add(float a, float b) {
-    float m = fmaxf(a, b);
-    return m == -INFINITY ? m : m + log2f(exp2f(a - m) + exp2f(b - m));
-}
-
-/* log2 of the sum of weights of the rows that are read for sure: few, and read anyway. */
-static void sum_sure(const struct vattn_call * c, int32_t g, float * log2_sum) {
-    const struct vattn_sparse * s = c->sparse;
-    int32_t list[SURE_ROWS], group = c->plan->group, n = 0;
-    float score[16 * SURE_ROWS];
-    for (int64_t b = 0; b < s->ld / 16 && n < SURE_ROWS; b++) {
-        for (uint32_t bits = (uint32_t)(s->visible[b] & s->sure[b]); bits != 0 && n < SURE_ROWS; bits &= bits - 1) {
-            list[n++] = (int32_t)(b * 16 + __builtin_ctz(bits));
-        }
-    }
-    struct vattn_rows k = vattn_k_rows(c->in.kv, g);
-    k.index = list;
-    k.n = n;
-    for (int32_t i = 0; i < group; i += 16) {
-        int32_t part = group - i < 16 ? group - i : 16;
-        vattn_plan_score(c->plan, &k, vattn_call_q(c, g) + (size_t)i * (size_t)c->plan->opt.head_dim, part, score, SURE_ROWS);
-        for (int32_t h = 0; h < part; h++) {
-            float m = c->plan->kern->max(score + h * SURE_ROWS, n);
-            log2_sum[i + h] = n == 0 ? -INFINITY : m + log2f(c->plan->kern->exp2_sum(score + h * SURE_ROWS, n, m));
-        }
-    }
-}
-
-/* log2 D as the proxies predict it: sure rows + subsample, but never less than the largest score of all. */
-static void predict_sums(struct vattn_call * c, int32_t g, float * plain) {
-    struct vattn_sparse * s = c->sparse;
-    int32_t group = c->plan->group, n = s->sample_n[g];
-    for (int32_t i = 0; i < group; i++) {
-        struct vattn_head * head = &s->heads[g * group + i];
-        float * x = plain + (size_t)i * (size_t)s->sample_ld;
-        float m = c->plan->kern->max(x, n), tail = -INFINITY, top = -INFINITY;
-        if (n > 0) {
-            tail = m + log2f(c->plan->kern->exp2_sum(x, n, m) * s->sample_scale[g]);
-        }
-        for (int32_t k = 0; k < s->n_chunks; k++) {
-            top = fmaxf(top, s->chunk_max[(size_t)(g * group + i) * (size_t)s->n_chunks + (size_t)k]);
-        }
-        float spread = 0.5F * LN2 * head->sigma * head->sigma; /* E 2^error of a normal error */
-        head->log2_sum = log2_add(s->sure_sum[g * group + i], fmaxf(tail, top) + spread);
-    }
-}
-
 /* --------------------------------------------------------------------------------------------------------- predict */
 
 /* Weights of the subsample relative to the current thresholds. */
@@ -116,7 +71,7 @@ static void weigh_sample(struct vattn_call * c, int32_t g) {
     int32_t n = s->sample_n[g];
     for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
         const float * x = s->sample + (size_t)h * (size_t)s->sample_ld;
-        float * w2 = s->sample_w2 + (size_t)h * (size_t)s->sample_ld, t = s->thresholds[h];
+        float *w2 = s->sample_w2 + (size_t)h * (size_t)s->sample_ld, t = s->thresholds[h];
         for (int32_t j = 0; j < n; j++) {
             float z = 2.0F * (x[j] - t);
             w2[j] = z > 60.0F ? -INFINITY : z; /* read for sure: no variance */
@@ -148,6 +103,16 @@ static float slack(const struct vattn_head * h) {
     return h->least > 0.0F ? fminf(d, log2f(fmaxf(h->draws, 1e-6F) / h->least)) : d;
 }
 
+/* log2 of the predicted variance of all heads of a KV head together, in units of v_rms^2 */
+static float shared_variance(const struct vattn_call * c, int32_t g) {
+    const struct vattn_head * head = &c->sparse->heads[g * c->plan->group];
+    float v = 0.0F;
+    for (int32_t i = 0; i < c->plan->group; i++) {
+        v += exp2f(head[i].predicted + head[i].unit);
+    }
+    return v > 0.0F ? log2f(v) : -FAR;
+}
+
 static void solve(struct vattn_call * c, int32_t g, int steps) {
     struct vattn_sparse * s = c->sparse;
     int32_t head = g * c->plan->group;
@@ -156,8 +121,9 @@ static void solve(struct vattn_call * c, int32_t g, int steps) {
         float limit = step < 3 ? 8.0F : step < 6 ? 2.0F : 0.7F;
         bool moved = false;
         predict(c, g);
+        float shared = c->plan->opt.scope == VATTN_SCOPE_LAYER ? s->groups[g].goal - shared_variance(c, g) : 0.0F;
         for (int32_t h = head; h < head + c->plan->group; h++) {
-            float d = slack(&s->heads[h]), old = s->thresholds[h];
+            float d = c->plan->opt.scope == VATTN_SCOPE_LAYER ? shared : slack(&s->heads[h]), old = s->thresholds[h];
             if (step == steps) { /* the last move only repairs what is still short */
                 d = d > 0.0F ? 0.0F : fmaxf(d, -3.0F);
             } else {
@@ -192,28 +158,77 @@ static float sample_max(const float * x, int32_t n) {
     return m;
 }
 
+/* log2 of E (1/pi - 1) 2^(2 s) ||v - c||^2 / ||o||^2 over the design's prediction, (1/pi - 1) 2^(2 P) */
+static float expected_factor(const struct vattn_head * head) {
+    return LN2 * head->sigma * head->sigma - log2f(head->output2);
+}
+
+/* What was learned about a head, NULL if nothing. */
+static const struct vattn_learned * learned(const struct vattn_call * c, int32_t h) {
+    return c->in.state != NULL && c->in.state->heads[h].steps > 0 ? &c->in.state->heads[h] : NULL;
+}
+
+/* log2 of the quantile that a head, or a layer, will be judged by. */
+static float expected_c(const struct vattn_call * c, const struct vattn_learned * l, double nu) {
+    return l != NULL && l->log2_c > 0.0F
+               ? l->log2_c
+               : (float)log2(vattn_quantile_f(&c->plan->quantile, nu, 2.0 * (double)FIRST_DRAWS));
+}
+
+/* Caps of the first look, for an expected error of `allowed` v_rms, and the threshold to start from. */
+static void set_start(struct vattn_call * c, int32_t h, double allowed, float correction, float start) {
+    struct vattn_head * head = &c->sparse->heads[h];
+    head->cap = (float)vattn_sparse_cap(c, h, allowed) + head->log2_sum - CAP_MARGIN + correction;
+    head->key_cap = head->cap - (float)log2(VATTN_CAP_KEYS);
+    c->sparse->thresholds[h] = fminf(start, head->cap);
+}
+
+/* What the first look is to reach for a head. */
+static void set_goal(struct vattn_call * c, int32_t h) {
+    struct vattn_sparse * s = c->sparse;
+    struct vattn_head * head = &s->heads[h];
+    const struct vattn_learned * l = learned(c, h);
+    double eps = c->plan->opt.eps;
+    float factor = expected_factor(head) + (l != NULL ? l->log2_factor : FIRST_LESS);
+    head->goal = 2.0F * (log2f((float)eps) + head->log2_sum) - expected_c(c, l, FIRST_NU) - factor;
+    head->least = FIRST_DRAWS;
+    float start =
+        l != NULL ? l->threshold + head->log2_sum
+                  : sample_max(s->sample + (size_t)h * (size_t)s->sample_ld, s->sample_n[h / c->plan->group]) - 4.0F;
+    set_start(c, h, eps * sqrt((double)head->output2), l != NULL ? l->log2_output : 0.0F, start);
+}
+
+/* Scope layer: this KV head's part of the promise, as if the others were like it. */
+static void set_shared_goal(struct vattn_call * c, int32_t g) {
+    struct vattn_sparse * s = c->sparse;
+    int32_t group = c->plan->group, first = g * group;
+    double output2 = 0.0, eps = c->plan->opt.eps;
+    for (int32_t h = first; h < first + group; h++) {
+        struct vattn_head * head = &s->heads[h];
+        const struct vattn_learned * l = learned(c, h);
+        float factor = expected_factor(head) + (l != NULL ? l->log2_factor : FIRST_LESS);
+        head->unit = factor + log2f(head->output2) - 2.0F * head->log2_sum;
+        output2 += (double)head->output2;
+    }
+    float log2_c = expected_c(c, learned(c, first), FIRST_NU * (double)c->plan->opt.n_kv_heads);
+    s->groups[g].goal = (float)log2(eps * eps * output2) - log2_c + LAYER_MORE;
+    for (int32_t h = first; h < first + group; h++) {
+        set_start(c, h, eps * sqrt(output2 * c->plan->opt.n_kv_heads), 0.0F,
+                  0.5F * (s->groups[g].goal - s->heads[h].unit) - 4.0F);
+    }
+}
+
 static void first_look(struct vattn_call * c, int32_t g) {
     struct vattn_sparse * s = c->sparse;
-    const struct vattn_state * state = c->in.state;
     int32_t group = c->plan->group;
     float * plain = s->sample_w2 + (size_t)(g * group) * (size_t)s->sample_ld; /* until solve() weighs the sample */
     take_sample(c, g, plain);
-    sum_sure(c, g, s->sure_sum + g * group);
-    predict_sums(c, g, plain);
-    float c0 = (float)log2(vattn_quantile_f(&c->plan->quantile, 7.0, 2.0 * (double)FIRST_DRAWS));
-    for (int32_t h = g * group; h < (g + 1) * group; h++) {
-        struct vattn_head * head = &s->heads[h];
-        bool learned = state != NULL && state->heads[h].steps > 0;
-        float factor = learned ? state->heads[h].log2_factor : PRIOR_F + LN2 * head->sigma * head->sigma;
-        const float * x = s->sample + (size_t)h * (size_t)s->sample_ld;
-        head->goal = 2.0F * (log2f((float)c->plan->x) + head->log2_sum) - c0 - factor;
-        head->goal += c->plan->opt.scope == VATTN_SCOPE_LAYER ? 1.0F : 0.0F;
-        head->least = FIRST_DRAWS;
-        head->cap = learned ? state->heads[h].cap + head->log2_sum : FAR;
-        head->key_cap = learned ? state->heads[h].key_cap + head->log2_sum : FAR;
-        s->thresholds[h] = learned ? state->heads[h].threshold + head->log2_sum
-                                   : sample_max(x, s->sample_n[g]) - 4.0F;
-        s->thresholds[h] = fminf(s->thresholds[h], head->cap);
+    vattn_sparse_forecast(c, g, plain);
+    if (c->plan->opt.scope == VATTN_SCOPE_LAYER) {
+        set_shared_goal(c, g);
+    }
+    for (int32_t h = g * group; h < (g + 1) * group && c->plan->opt.scope != VATTN_SCOPE_LAYER; h++) {
+        set_goal(c, h);
     }
     solve(c, g, 14);
     set_key_thresholds(c, g, true);
@@ -224,8 +239,10 @@ static void next_look(struct vattn_call * c, int32_t g) {
     int32_t head = g * c->plan->group;
     weigh_sample(c, g);
     predict(c, g);
+    float fall = 1.0F, shared = shared_variance(c, g);
     for (int32_t h = head; h < head + c->plan->group; h++) {
         struct vattn_head * x = &s->heads[h];
+        fall = fmaxf(fall, (float)x->fall);
         bool tail = x->predicted > -FAR;
         x->goal = x->fall > 1.0 && tail ? x->predicted - (float)log2(x->fall) : FAR;
         x->least = 0.0F;
@@ -235,6 +252,7 @@ static void next_look(struct vattn_call * c, int32_t g) {
             x->cap = s->thresholds[h] -= (float)log2(x->fall);
         }
     }
+    s->groups[g].goal = fall > 1.0F && shared > -FAR ? shared - log2f(fall) : FAR;
     solve(c, g, 8);
     set_key_thresholds(c, g, false);
 }
@@ -257,12 +275,23 @@ static float blend(float old, float now, int32_t steps) {
     return steps == 0 ? now : 0.7F * old + 0.3F * now;
 }
 
-/* Everything relative to the predicted log2 D, so that it carries over to the next query. */
+/* The quantile that a head was judged by, if its degrees of freedom were measured. */
+static void learn_quantile(const struct vattn_plan * plan, const struct vattn_evidence * e, struct vattn_learned * l) {
+    if (!(e->trace2 < 0.999 * e->v * e->v)) {
+        return;
+    }
+    double nu = vattn_evidence_nu(e, plan->delta_head, plan->opt.v_dim), neff = fmax(1.0, vattn_evidence_neff(e));
+    float now = (float)log2(vattn_quantile_f(&plan->quantile, nu, 2.0 * neff));
+    l->log2_c = l->log2_c > 0.0F ? blend(l->log2_c, now, 1) : now;
+}
+
+/* Everything relative to what was predicted, so that it carries over to the next query. */
 void vattn_sparse_learn(struct vattn_call * c, int32_t g) {
     struct vattn_sparse * s = c->sparse;
     if (c->in.state == NULL) {
         return;
     }
+    double v_rms = (double)c->in.index->books[g].v_rms;
     for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
         const struct vattn_head * head = &s->heads[h];
         struct vattn_learned * l = &c->in.state->heads[h];
@@ -270,10 +299,11 @@ void vattn_sparse_learn(struct vattn_call * c, int32_t g) {
             continue;
         }
         float factor = (float)log2(head->evidence.v / head->evidence.o2) + 2.0F * head->log2_sum - head->predicted;
-        l->log2_factor = blend(l->log2_factor, factor, l->steps);
+        float output = 0.5F * (float)log2(head->evidence.o2 / (v_rms * v_rms * (double)head->output2));
+        l->log2_factor = blend(l->log2_factor, factor - expected_factor(head), l->steps);
         l->threshold = blend(l->threshold, s->thresholds[h] - head->log2_sum, l->steps);
-        l->cap = blend(l->cap, head->last_cap - head->log2_sum, l->steps);
-        l->key_cap = blend(l->key_cap, head->last_key_cap - head->log2_sum, l->steps);
+        l->log2_output = blend(l->log2_output, output + head->log2_d - head->log2_sum, l->steps);
+        learn_quantile(c->plan, c->plan->opt.scope == VATTN_SCOPE_LAYER ? &s->layer : &head->evidence, l);
         l->steps++;
     }
 }

@@ -91,7 +91,7 @@ static bool decided(const struct vattn_plan * plan, struct vattn_evidence * e) {
     }
     e->trace2 = e->v * e->v;
     e->top = e->v;
-    double allowed = plan->x * sqrt(e->o2);
+    double allowed = vattn_evidence_allowed(e, plan->opt.eps);
     if (vattn_evidence_bound(e, &plan->quantile, plan->opt.v_dim, 1.0) <= allowed) {
         return true;
     }

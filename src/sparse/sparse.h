@@ -16,8 +16,10 @@ struct vattn_head {
     struct vattn_query_code code;
     float sigma;       /* expected error of its proxy scores, log2 units */
     float log2_sum;    /* log2 of the sum of all weights, as the proxies predict it */
+    float output2;     /* ||o||^2 in units of v_rms^2, as predicted before anything is drawn */
     float predicted;   /* log2 of the variance that the subsample predicts, sum (1/pi - 1) 2^(2P) */
     float draws;       /* effective draws that it predicts */
+    float unit;        /* log2 of V in units of v_rms^2 over what the design predicts */
     float goal;        /* of the design: predicted must not exceed it (log2) */
     float least;       /* of the design: draws must not fall below it */
     float cap;         /* of the design: t must not exceed it */
@@ -26,7 +28,7 @@ struct vattn_head {
     float last_cap, last_key_cap; /* what the weight guard of the last look allows */
     struct vattn_evidence evidence;
     float log2_d;      /* log2 of D of the last look */
-    double bound;      /* sqrt(c V) + |bias| of the last look */
+    double bound;      /* sqrt(c (V + bias^2)) of the last look */
     double fall;       /* factor by which the variance must fall for this head to pass; 1 where it is small enough */
     bool passed;
 };
@@ -46,6 +48,7 @@ struct vattn_group {
     enum vattn_group_state state;
     bool scanned;
     int32_t looks;
+    float goal;        /* of the design in scope layer: log2 of V of all heads in units of v_rms^2 */
     int64_t rows_read;
     int64_t keys_read;
 };
@@ -83,7 +86,6 @@ struct vattn_sparse {
     float * judge_scratch;  /* [judge tasks][2][4][chunk] */
     float * partials;       /* [n_chunks][partial of all heads] */
     uint64_t sign_key;
-    double layer_norm;      /* ||O||_F of the last look, scope layer */
     struct vattn_evidence layer; /* of the last look, scope layer */
 };
 
@@ -124,6 +126,9 @@ void vattn_sparse_begin(struct vattn_call * c);
 void vattn_sparse_prepare(struct vattn_call * c, int32_t g);
 void vattn_sparse_scan(struct vattn_call * c, int32_t g, int32_t chunk);
 
+/* forecast.c: denominators and outputs before anything is drawn; plain: [heads of the group][sample_ld], destroyed */
+void vattn_sparse_forecast(struct vattn_call * c, int32_t g, float * plain);
+
 /* design.c */
 void vattn_sparse_design(struct vattn_call * c, int32_t g);
 void vattn_sparse_learn(struct vattn_call * c, int32_t g); /* what the finished call teaches the controller */
@@ -143,6 +148,9 @@ void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t
 /* decide.c: after a look, is the group done, open or exact?  In scope layer all open groups together. */
 void vattn_sparse_decide(struct vattn_call * c, int32_t g);
 void vattn_sparse_decide_layer(struct vattn_call * c);
+/* Guard C, log2 units: the largest t for an error of `allowed` v_rms, relative to log2 D; keys: CAP_KEYS less. */
+double vattn_sparse_cap(const struct vattn_call * c, int32_t h, double allowed);
+#define VATTN_CAP_KEYS 12.0
 /* Rows of which only K was read, and all bytes read for a KV head by the sparse path. */
 void vattn_sparse_account(struct vattn_call * c, int32_t g, int64_t * rows_k, int64_t * bytes);
 void vattn_sparse_finish(struct vattn_call * c, int32_t g);

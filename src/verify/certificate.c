@@ -12,6 +12,11 @@ double vattn_evidence_neff(const struct vattn_evidence * e) {
     return e->q > 0.0 ? e->v * e->v / e->q : INFINITY;
 }
 
+double vattn_evidence_allowed(const struct vattn_evidence * e, double eps) {
+    double o2 = e->o2 - e->v;
+    return o2 > 0.0 ? eps * sqrt(o2) : 0.0;
+}
+
 double vattn_evidence_bound(const struct vattn_evidence * e, const struct vattn_quantile * table, int32_t dim,
                             double fall) {
     if (e->v == 0.0) {
@@ -19,5 +24,5 @@ double vattn_evidence_bound(const struct vattn_evidence * e, const struct vattn_
     }
     double neff = fmax(1.0, vattn_evidence_neff(e) * fall); /* F needs at least one draw */
     double c = vattn_quantile_f(table, vattn_evidence_nu(e, table->delta, dim), 2.0 * neff);
-    return sqrt(c * e->v / fall) + sqrt(e->a0 * e->v) / fall;
+    return sqrt(c * e->v / fall * (1.0 + e->a0 / fall));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The certificate of one head: is sqrt(c V) + |bias| <= x ||o|| ?   (docs/statistics.md)
+ * The certificate of one head: is sqrt(c (V + bias^2)) <= eps ||o|| ?   (docs/statistics.md)
  */
 #ifndef VATTN_CERTIFICATE_H
 #define VATTN_CERTIFICATE_H
@@ -31,7 +31,10 @@ double vattn_evidence_nu(const struct vattn_evidence * e, double delta, int32_t 
 /* V^2 / sum (1 - pi) y^2: how many draws carry the variance estimate. */
 double vattn_evidence_neff(const struct vattn_evidence * e);
 
-/* sqrt(c V) + |bias|; NaN if the evidence is.  The bias of the ratio is bounded by sqrt(a0 V).
+/* What the bound is compared with: eps ||o||, where E ||o^||^2 = ||o||^2 + V. */
+double vattn_evidence_allowed(const struct vattn_evidence * e, double eps);
+
+/* sqrt(c (V + bias^2)); NaN if the evidence is.  The bias of the ratio is bounded by sqrt(a0 V).
  * fall: as if the variance were so many times smaller from so many times as many draws; 1 = the evidence itself. */
 double vattn_evidence_bound(const struct vattn_evidence * e, const struct vattn_quantile * table, int32_t dim,
                             double fall);

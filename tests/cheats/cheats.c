@@ -68,15 +68,13 @@ void __wrap_vattn_reach_tables(const struct vattn_index * x, int32_t g, struct v
         out->residual[i] = out->unlikely[i] = 0;
 }
 
-/* no-fallback: a KV head that gives up returns its last estimate and calls it certified. */
-bool __real_vattn_sparse_decide(struct vattn_call *);
-bool __wrap_vattn_sparse_decide(struct vattn_call *);
-bool __wrap_vattn_sparse_decide(struct vattn_call * c) {
-    const bool open = __real_vattn_sparse_decide(c);
-    for (int32_t g = 0; g < c->plan->opt.n_kv_heads && cheating("no-fallback"); g++)
-        if (c->sparse->groups[g].state == VATTN_GROUP_EXACT && c->sparse->groups[g].looks > 0)
-            c->sparse->groups[g].state = VATTN_GROUP_DONE;
-    return open;
+/* no-fallback: a KV head that fails returns its estimate instead of looking again or being exact, and calls it certified. */
+void __real_vattn_sparse_decide(struct vattn_call *, int32_t);
+void __wrap_vattn_sparse_decide(struct vattn_call *, int32_t);
+void __wrap_vattn_sparse_decide(struct vattn_call * c, int32_t g) {
+    __real_vattn_sparse_decide(c, g);
+    if (cheating("no-fallback"))
+        c->sparse->groups[g].state = VATTN_GROUP_DONE;
 }
 
 /* peeking: rows that the first look happened to read count as read for certain at the next, "we have them anyway". */

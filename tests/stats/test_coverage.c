@@ -200,7 +200,7 @@ static void cheats_are_caught(void ** state) {
                 l.plan->quantile.log_c[i][j] -= log(9.0);
             }
         }
-        l.plan->x *= cheat == 1 ? 4.0 : 1.0;
+        l.plan->opt.eps *= cheat == 1 ? 4.0 : 1.0;
         run(&l, &out);
         print_message("cheat (%s): worst head misses %d of %d\n", names[cheat], worst(&out), DRAWS);
         assert_true(worst(&out) > most);
