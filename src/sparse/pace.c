@@ -13,7 +13,7 @@
 
 #include "call/state.h"
 
-#define MORE_LOOKS  1.2 /* looks that usually follow the first one */
+#define CLEARLY     1.5 /* so much longer must a look seem than dense attention: the subsample tells keys and rows only roughly */
 #define PAUSE_MOST  63  /* calls */
 
 /* The piecewise linear 2^x for x <= 0. */
@@ -54,7 +54,7 @@ static double look_cost(const struct vattn_call * c, int32_t g) {
 
 bool vattn_sparse_too_slow(const struct vattn_call * c, int32_t g) {
     return c->plan->opt.fastest &&
-           MORE_LOOKS * look_cost(c, g) > (double)c->n_visible * c->plan->cost.dense;
+           look_cost(c, g) > CLEARLY * (double)c->n_visible * c->plan->cost.dense;
 }
 
 bool vattn_sparse_pauses(struct vattn_call * c, int32_t g) {
@@ -86,5 +86,5 @@ void vattn_sparse_compare(struct vattn_call * c, int32_t g) {
     const struct vattn_cost * cost = &c->plan->cost;
     double n = (double)c->n_visible;
     double look = n * cost->draw + (double)group->keys_read * cost->key + (double)group->rows_read * cost->value;
-    remember(c, g, n * cost->scan + (double)group->looks * look < n * cost->dense);
+    remember(c, g, n * cost->scan + (double)group->looks * look < CLEARLY * n * cost->dense);
 }

@@ -31,7 +31,7 @@ static void pilot(struct vattn_call * c, int32_t g) {
         double top = -INFINITY, sum = 0.0;
         const float * part = s->log2_sum + (size_t)h * (size_t)s->n_chunks;
         for (int32_t k = 0; k < s->n_chunks; k++) {
-            top = fmax(top, (double)part[k]);
+            top = (double)part[k] > top ? (double)part[k] : top; /* gcc 12 for AArch64 breaks down over fmax here */
         }
         for (int32_t k = 0; k < s->n_chunks && top > -INFINITY; k++) {
             sum += exp2((double)part[k] - top);
