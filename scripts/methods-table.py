@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Error against bytes read, of every method and selector: docs/results/methods.md, methods.csv and two plots.
+
+    scripts/methods-table.py [CAPTURE...]        (make methods CAPTURES='...')
+    scripts/methods-table.py --check             do methods.csv and methods.md agree with themselves and with one another?
+
+Without captures those of scripts/make-captures.py are used, and made where they are missing. Every measurement is remembered in
+build/methods, so an interrupted table goes on where it stopped; it is forgotten when the command or a capture changes.
+"""
+import argparse
+import datetime
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+from methods.report import Report                               # noqa: E402
+from methods.table import Refused, read_csv, rows_of, write_csv  # noqa: E402
+
+
+def made_captures(args):
+    command = [sys.executable, ROOT / "scripts/make-captures.py", "--vattn", args.vattn]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        sys.exit(done.returncode)
+    return done.stdout.split()
+
+
+def word_of(command):
+    try:
+        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+
+
+def conditions_of(args, captures, absent):
+    from methods import series
+    commit = word_of(["git", "-C", ROOT, "describe", "--always", "--dirty", "--exclude", "*"])
+    tokens = {}
+    for c in captures:
+        shape = f"{c.heads} heads on {c.kv_heads}"
+        tokens.setdefault((c.name.rpartition("-layer")[0] or c.name, c.n[-1], shape), []).append(str(int(c.metadata.get("layer", 0))))
+    return {
+        "captures": "; ".join(f"{name} ({n} tokens; {shape} KV heads; layer {', '.join(layers)})" for (name, n, shape), layers in
+                              tokens.items()),
+        "steps": f"{len(captures[0].steps)} of each (first, middle, last)",
+        "draws": f"{args.draws} of methods with random numbers; random indexes built twice, with half of the draws each",
+        "sinks": f"{series.SINK} rows", "window": f"{series.WINDOW} rows", "delta": "0.05",
+        "not in this build": ", ".join(absent) or "nothing",
+        "version": f"{word_of([args.vattn, '--version'])} ({commit})", "date": datetime.date.today().isoformat(),
+    }
+
+
+def measure(args):
+    from methods import series
+    from methods.inputs import Capture
+    from methods.measure import Laboratory
+    captures = [Capture(path) for path in args.captures or made_captures(args)]
+    laboratory = Laboratory(args.vattn, captures, args.draws, args.threads, args.memory)
+    laboratory.progress.total = series.expected(args.only, args.densities)
+    rows = []
+    try:
+        for setting in series.settings_of(laboratory, args.only, args.densities):
+            readings = laboratory.readings(setting)
+            heads = [r.rows for r in readings] if setting.shares_rows else laboratory.head_shares(setting)
+            rows += rows_of(setting, captures, heads, readings)
+        absent = [name for name in ("sparse", "sparse-strict") if not laboratory.serves(name)]
+        laboratory.progress.end()
+    finally:
+        laboratory.close()
+    args.output.mkdir(parents=True, exist_ok=True)
+    write_csv(args.output / "methods.csv", conditions_of(args, captures, absent), rows)
+
+
+def write_report(args):
+    from methods.plots import draw
+    conditions, rows = read_csv(args.output / "methods.csv")
+    (args.output / "methods.md").write_text(Report(conditions, rows).text(), encoding="utf-8")
+    draw(rows, args.output)
+    print(args.output / "methods.md")
+
+
+def check(args):
+    conditions, rows = read_csv(args.output / "methods.csv")
+    if (args.output / "methods.md").read_text(encoding="utf-8") != Report(conditions, rows).text():
+        raise Refused(f"{args.output}/methods.md is not what methods.csv says; `make methods` writes both")
+    print(f"{len(rows)} rows agree")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("captures", nargs="*")
+    parser.add_argument("--vattn", default=str(ROOT / "build/release/tools/vattn"))
+    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="runs at a time")
+    parser.add_argument("--only", default=[], type=lambda s: s.split(","), help="methods, rules and selectors, with commas between")
+    parser.add_argument("--densities", default=[0.02, 0.05, 0.1, 0.2], type=lambda s: [float(x) for x in s.split(",")])
+    parser.add_argument("--memory", type=Path, default=ROOT / "build/methods", help="folder of what was measured before")
+    parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs/results", help="folder of methods.csv, .md and the plots")
+    parser.add_argument("--check", action="store_true", help="measure nothing")
+    parser.add_argument("--report", action="store_true", help="measure nothing, write text and plots from methods.csv")
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        if args.check:
+            check(args)
+            return
+        if not args.report:
+            measure(args)
+        write_report(args)
+    except (Refused, RuntimeError) as error:
+        sys.exit(f"methods-table: {error}")
+    except KeyboardInterrupt:
+        sys.exit("methods-table: interrupted; run again to go on")
+
+
+if __name__ == "__main__":
+    main()
