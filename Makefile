@@ -5,6 +5,7 @@
 #   make run        the demo: MODEL= TEXT= NPROMPT= NDECODE= EPS= DELTA= THREADS=
 #   make cheats     planted cheats, and the case of the laboratory that catches each
 #   make hub        how often the vAttention paper's methods miss: CAPTURES='a.safetensors ...' -> docs/results/hub.md
+#   make methods    error against bytes read, of every method: CAPTURES='a.safetensors ...' -> docs/results/methods.md, .csv, plots
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make clean      remove build/ (downloads stay in .cache/; `make distclean` removes them and .venv/ too)
 
@@ -14,7 +15,7 @@ PREFIX ?= /usr/local
 # Variables of the demo, handed over when given.
 export MODEL TEXT NPROMPT NDECODE EPS DELTA THREADS VATTN_CACHE JOBS
 
-.PHONY: all deps release dev test check run cheats hub install clean distclean help
+.PHONY: all deps release dev test check run cheats hub methods install clean distclean help
 
 all: release
 
@@ -37,6 +38,9 @@ cheats: release
 
 hub: release
 	@scripts/hub-table.py $(CAPTURES)
+
+methods: release
+	@.venv/bin/python scripts/methods-table.py $(CAPTURES)
 
 run: release
 	@scripts/run-demo.sh

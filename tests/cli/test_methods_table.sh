@@ -20,10 +20,10 @@ for line in '^## Density 5 %' '^## Density 20 %' '^\| quest  *\| [0-9.]+ \([01]\
 done
 grep -q '</svg>' "$dir/t/methods-error.svg" || fail "no plot"
 
-# Larger densities read more bytes; a head of `uniform` uses what it was asked for.
+# Larger densities read more bytes; a head of `uniform` uses what it was asked for (sinks and window alone are 1.2 %).
 awk -F, '$1 == "all" && $2 == "quest" && $8 <= last { exit 1 } $1 == "all" && $2 == "quest" { last = $8 }' "$t" ||
     fail "quest does not read more at larger densities"
-awk -F, '$1 == "all" && $2 == "uniform" && ($6 < .99 * $4 || $6 > 1.01 * $4) { exit 1 }' "$t" || fail "uniform misses its density"
+awk -F, '$1 == "all" && $2 == "uniform" && $4 > 0.02 && ($6 < .99 * $4 || $6 > 1.01 * $4) { exit 1 }' "$t" || fail "uniform misses its density"
 
 # The errors are those of verify, which has its own truth: top-k of 5 % of 3000 rows beside 36.
 "$vattn" verify "$c" --method quest --param topk=114 --draws 1 --single-stage --json "$dir/v.json" >/dev/null
