@@ -123,7 +123,7 @@ static void remember(struct vattn_call * c, int32_t g, const float * scores, con
     for (int32_t i = 0; i < c->plan->group; i++) {
         float * to = s->scores + (size_t)(g * c->plan->group + i) * (size_t)s->ld;
         for (int32_t j = 0; j < n; j++) {
-            if ((sure[rows[j] / 16] >> (rows[j] % 16) & 1U) ==
+            if (((unsigned)sure[rows[j] / 16] >> (rows[j] % 16) & 1U) ==
                 0) { /* the design still needs the proxies of the others */
                 to[rows[j]] = scores[(size_t)i * (size_t)s->ld + (size_t)j];
             }

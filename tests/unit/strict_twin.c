@@ -61,7 +61,7 @@ static double probability(const struct layer * l, const struct vattn_call * c, c
     const struct vattn_strict * s = c->strict;
     const uint8_t * reach = vattn_index_reach(l->index, 0, row);
     double key = -126.0, value = -126.0;
-    if ((start->sure[row / 16] >> (row % 16) & 1U) != 0) {
+    if (((unsigned)start->sure[row / 16] >> (row % 16) & 1U) != 0) {
         return VATTN_PROB_ONE;
     }
     for (int32_t h = 0; h < l->options.n_heads; h++) {
