@@ -74,7 +74,7 @@ static int beyond(struct layer * l, double share, double * tightest) {
     const struct vattn_strict * s = c->strict;
     for (int64_t r = 0; r < l->kv.n_keys; r++) {
         const uint8_t * reach = vattn_index_reach(l->index, 0, r);
-        if ((s->sure[r / 16] >> (r % 16) & 1U) != 0 || vattn_bit(s->known, r)) {
+        if (((unsigned)s->sure[r / 16] >> (r % 16) & 1U) != 0 || vattn_bit(s->known, r)) {
             continue;
         }
         for (int32_t h = 0; h < l->options.n_heads; h++) {
