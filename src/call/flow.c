@@ -109,48 +109,25 @@ static void advance(struct vattn_call * c, struct vattn_flow * f) {
 
 static void judge(struct vattn_call * c, int32_t g, int32_t block) {
     int32_t first = block * VATTN_JUDGE_HEADS, left = c->plan->group - first;
-    vattn_sparse_judge(c, g, first, left < VATTN_JUDGE_HEADS ? left : VATTN_JUDGE_HEADS);
-}
-
-static void run_strict(struct vattn_call * c, int32_t g, enum vattn_phase phase, int32_t task) {
-    int32_t first = task * VATTN_JUDGE_HEADS, left = c->plan->group - first;
-    switch (phase) {
-    case VATTN_PHASE_PREPARE:
-        vattn_strict_prepare(c, g);
-        break;
-    case VATTN_PHASE_SCAN:
-        vattn_strict_scan(c, g, task);
-        break;
-    case VATTN_PHASE_DESIGN:
-        vattn_strict_design(c, g);
-        break;
-    case VATTN_PHASE_GATHER:
-        vattn_strict_gather(c, g, task);
-        break;
-    default:
-        vattn_strict_judge(c, g, first, left < VATTN_JUDGE_HEADS ? left : VATTN_JUDGE_HEADS);
-        break;
-    }
+    (c->strict != NULL ? vattn_strict_judge : vattn_sparse_judge)(c, g, first,
+                                                                  left < VATTN_JUDGE_HEADS ? left : VATTN_JUDGE_HEADS);
 }
 
 static void run(struct vattn_call * c, const struct vattn_flow * f, int32_t task) {
     int32_t g = head_of(c, f);
-    if (c->strict != NULL && f->phase <= VATTN_PHASE_JUDGE) {
-        run_strict(c, g, f->phase, task);
-        return;
-    }
+    bool strict = c->strict != NULL;
     switch (f->phase) {
     case VATTN_PHASE_PREPARE:
-        vattn_sparse_prepare(c, g);
+        (strict ? vattn_strict_prepare : vattn_sparse_prepare)(c, g);
         break;
     case VATTN_PHASE_SCAN:
-        vattn_sparse_scan(c, g, task);
+        (strict ? vattn_strict_scan : vattn_sparse_scan)(c, g, task);
         break;
     case VATTN_PHASE_DESIGN:
-        vattn_sparse_design(c, g);
+        (strict ? vattn_strict_design : vattn_sparse_design)(c, g);
         break;
     case VATTN_PHASE_GATHER:
-        vattn_sparse_gather(c, g, task);
+        (strict ? vattn_strict_gather : vattn_sparse_gather)(c, g, task);
         break;
     case VATTN_PHASE_JUDGE:
         judge(c, g, task);

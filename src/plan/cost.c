@@ -18,6 +18,7 @@ struct vattn_cost vattn_cost_of(const struct vattn_options * o, const struct vat
     double k_bytes = row_bytes(o->head_dim, o->k_type), v_bytes = row_bytes(o->v_dim, o->v_type);
     double k_products = heads * o->head_dim * slow, v_products = heads * o->v_dim * slow;
     double code = o->code_bits * o->head_dim / 8.0;
+    /* 1.3: whole calls take so much longer than the kernels alone */
     return (struct vattn_cost){
         .dense = 1.3 * (fmax(k_bytes / 16.0, 1.0 + 0.022 * k_products) + fmax(v_bytes / 16.0, 1.0 + 0.018 * v_products)) +
                  0.3 * heads * slow,

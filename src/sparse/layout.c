@@ -7,21 +7,14 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "call/rows.h"
 
-#define CHUNK      4096
-#define MAX_CHUNKS 64
-#define SAMPLE     1024 /* least size of the design's subsample */
-
-static int64_t chunk_rows(int64_t n) {
-    int64_t chunks = (n + CHUNK - 1) / CHUNK;
-    chunks = chunks < 1 ? 1 : chunks > MAX_CHUNKS ? MAX_CHUNKS : chunks;
-    return ((n + chunks - 1) / chunks + 63) / 64 * 64;
-}
+#define SAMPLE 1024 /* least size of the design's subsample */
 
 struct vattn_sparse * vattn_sparse_layout(const struct vattn_plan * plan, struct vattn_scratch * a, int64_t n_keys) {
     const struct vattn_options * o = &plan->opt;
     size_t heads = (size_t)o->n_heads, kv_heads = (size_t)o->n_kv_heads, v_dim = (size_t)o->v_dim;
-    int64_t n = n_keys < 1 ? 1 : n_keys, chunk = chunk_rows(n);
+    int64_t n = n_keys < 1 ? 1 : n_keys, chunk = vattn_call_chunk_rows(n);
     struct vattn_sparse v = {.chunk = chunk, .n_chunks = (int32_t)((n + chunk - 1) / chunk), .ld = (n + 63) / 64 * 64};
     size_t ld = (size_t)v.ld, chunks = (size_t)v.n_chunks, list = kv_heads * (ld + 64 * chunks);
     size_t judges = kv_heads * (size_t)((plan->group + VATTN_JUDGE_HEADS - 1) / VATTN_JUDGE_HEADS);
@@ -60,44 +53,11 @@ struct vattn_sparse * vattn_sparse_layout(const struct vattn_plan * plan, struct
     return s;
 }
 
-static void put_word(uint16_t * set, int64_t w, uint64_t bits) {
-    for (int k = 0; k < 4; k++) {
-        set[w * 4 + k] = (uint16_t)(bits >> (16 * k));
-    }
-}
-
-/* Sure: visible rows without a code, the first `sink` and the last `window` visible rows. */
-static void mark_sure(struct vattn_call * c) {
-    struct vattn_sparse * s = c->sparse;
-    const struct vattn_kv * kv = c->in.kv;
-    const struct vattn_index * x = c->in.index;
-    int64_t words = vattn_words(kv->n_keys), left = c->plan->opt.sink;
-    for (int64_t w = 0; w < words; w++) {
-        uint64_t visible = vattn_word(kv->visible, w, kv->n_keys), sure = visible;
-        sure &= w * 64 < x->capacity ? ~x->covered[w] : ~(uint64_t)0;
-        for (uint64_t rest = visible; rest != 0 && left > 0; rest &= rest - 1, left--) {
-            sure |= rest & (~rest + 1);
-        }
-        put_word(s->visible, w, visible);
-        put_word(s->sure, w, sure);
-    }
-    left = c->plan->opt.window;
-    for (int64_t w = words - 1; w >= 0 && left > 0; w--) {
-        uint64_t visible = vattn_word(kv->visible, w, kv->n_keys);
-        for (int b = 63; b >= 0 && left > 0; b--) {
-            if ((visible >> b & 1U) != 0) {
-                s->sure[w * 4 + b / 16] = (uint16_t)(s->sure[w * 4 + b / 16] | 1U << (b % 16));
-                left--;
-            }
-        }
-    }
-}
-
 void vattn_sparse_begin(struct vattn_call * c) {
     struct vattn_sparse * s = c->sparse;
     const struct vattn_options * o = &c->plan->opt;
     memset(s->heads, 0, (size_t)o->n_heads * sizeof *s->heads);
     memset(s->groups, 0, (size_t)o->n_kv_heads * sizeof *s->groups);
     s->sign_key = vattn_mix64(vattn_mix64(o->seed + UINT64_C(0x632BE59BD9B4E019)) + c->in.nonce) + vattn_mix64((uint64_t)c->in.layer + 1);
-    mark_sure(c);
+    vattn_call_mark_rows(c, s->visible, s->sure);
 }

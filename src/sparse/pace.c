@@ -12,20 +12,10 @@
 #include <math.h>
 
 #include "call/state.h"
+#include "kernels/generic/probability_generic.h"
 
 #define CLEARLY     1.5 /* so much longer must a look seem than dense attention: the subsample tells keys and rows only roughly */
 #define PAUSE_MOST  63  /* calls */
-
-/* The piecewise linear 2^x for x <= 0. */
-static float chance(float x) {
-    union {
-        int32_t i;
-        float f;
-    } u;
-    x = x < -126.0F ? -126.0F : x > 0.0F ? 0.0F : x;
-    u.i = (int32_t)(x * 0x1p23F + 127 * 0x1p23F);
-    return u.f;
-}
 
 /* Rows of the cache expected to be drawn with these thresholds, by chance or not. */
 static double expected(const struct vattn_call * c, int32_t g, const float * threshold) {
@@ -39,7 +29,7 @@ static double expected(const struct vattn_call * c, int32_t g, const float * thr
             float above = sample[(size_t)i * (size_t)s->sample_ld + (size_t)j] - threshold[i];
             x = above > x ? above : x;
         }
-        sum += sample[j] < INFINITY ? (double)chance(x) : 0.0; /* not the padding */
+        sum += sample[j] < INFINITY ? (double)vattn_likelihood(x) : 0.0; /* not the padding */
     }
     return sum * (double)s->sample_scale[g];
 }
