@@ -10,6 +10,7 @@
 
 #define TILE        64
 #define BONUS_LEAST (-8) /* one octave: the output may be farther from this value than the mean value is */
+#define OFF_LEAST   (-40) /* five octaves: a value that its kind stands for needs no reading */
 
 static float quantise(float y, float step, int bits, uint8_t * code) {
     float half = (float)(1 << (bits - 1));
@@ -87,7 +88,15 @@ void vattn_index_deviation(const struct vattn_index * x, const struct vattn_kv *
     vattn_plan_deviation(x->plan, &v, x->books[g].v_mean, none, TILE, 1, 0, dist2, sink);
 }
 
-/* Values far from the mean weigh more in the error: their rows are drawn more often. */
+/* 8 log2(sqrt(dist2 / rms2)), at least `least` */
+static int8_t eighths_of(float dist2, float rms2, int least) {
+    float eighths = 4.0F * log2f(dist2 / rms2);
+    return (int8_t)(eighths < (float)least || !isfinite(eighths) ? least
+                    : eighths > INT8_MAX                          ? INT8_MAX
+                                                                  : lrintf(eighths));
+}
+
+/* Values far from the mean weigh more in the error: their keys are drawn more often. */
 static void store_bonus(struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n,
                         float * residual2, float * dist2) {
     int32_t list[TILE];
@@ -99,13 +108,34 @@ static void store_bonus(struct vattn_index * x, const struct vattn_kv * kv, int3
     int8_t * bonus = x->bonus + (size_t)g * (size_t)x->capacity + row;
     float rms2 = x->books[g].v_rms * x->books[g].v_rms;
     for (int32_t j = 0; j < n; j++) {
-        float eighths = 4.0F * log2f(dist2[j] / rms2); /* 8 log2 of the square root */
-        bonus[j] = (int8_t)(eighths < BONUS_LEAST || !isfinite(eighths) ? BONUS_LEAST
-                            : eighths > INT8_MAX                         ? INT8_MAX
-                                                                         : lrintf(eighths));
+        bonus[j] = eighths_of(dist2[j], rms2, BONUS_LEAST);
         if (!isfinite(dist2[j])) {
             residual2[j] = NAN; /* not covered */
         }
+    }
+}
+
+/* The kind of every value, and how far from its mean it is: values far from it are drawn more often. */
+static void store_kinds(struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n) {
+    static const float one = 1.0F, minus = -1.0F;
+    const struct vattn_kinds * kinds = &x->kinds[g];
+    size_t at = (size_t)g * (size_t)x->capacity + (size_t)row;
+    float rms2 = x->books[g].v_rms * x->books[g].v_rms, v[VATTN_MAX_DIM];
+    for (int32_t j = 0; j < n; j++) {
+        int32_t r = (int32_t)(row + j), kind;
+        struct vattn_rows value = vattn_v_rows(kv, g), mean = {kinds->mean, kinds->row_bytes, &kind, 1};
+        value.index = &r;
+        value.n = 1;
+        memset(v, 0, (size_t)x->plan->opt.v_dim * sizeof *v);
+        vattn_plan_accumulate(x->plan, &value, &one, 1, 1, v);
+        kind = vattn_kinds_find(x->plan, kinds, v);
+        vattn_plan_accumulate(x->plan, &mean, &minus, 1, 1, v);
+        float dist2 = 0.0F;
+        for (int32_t a = 0; a < x->plan->opt.v_dim; a++) {
+            dist2 += v[a] * v[a];
+        }
+        x->kind[at + (size_t)j] = (uint8_t)kind;
+        x->off[at + (size_t)j] = eighths_of(dist2, rms2, OFF_LEAST);
     }
 }
 
@@ -155,6 +185,9 @@ static void encode_tile(struct vattn_index * x, const struct vattn_kv * kv, int6
         store(x, g, row, n, code);
         store_bonus(x, kv, g, row, n, residual2, dist2);
         mark_escapes(x, g, row, n, residual2, unlikely);
+        if (x->kinds != NULL) {
+            store_kinds(x, kv, g, row, n);
+        }
         if (x->reach != NULL) {
             store_reach(x, kv, g, row, n, residual2, unlikely, dist2);
         }

@@ -10,6 +10,7 @@
 
 #define CALIBRATION_ROWS 4096
 #define CALIBRATION_LEAST 64
+#define LIFT_MOST 3.0 /* octaves that kinds are credited with at most */
 #define OUTLIER2          (1.75F * 1.75F) /* squared residual, in units of its mean, of a key that no code can stand for */
 
 static size_t token_bytes(const struct vattn_plan * plan) {
@@ -34,7 +35,9 @@ size_t vattn_index_bytes(const struct vattn_plan * plan, int64_t capacity) {
     size_t heads = (size_t)plan->opt.n_kv_heads, rows = (size_t)round_up(capacity);
     return sizeof(struct vattn_index) + heads * sizeof(struct vattn_code_book) +
            heads * book_floats(&plan->opt) * sizeof(float) + heads * rows * (token_bytes(plan) + 1) +
-           (1 + heads) * rows / 8 + (strict(plan) ? heads * rows * 3 + heads * rows / 64 * sizeof(float) : 0);
+           (1 + heads) * rows / 8 +
+           (strict(plan) ? heads * rows * 3 + heads * rows / 64 * sizeof(float)
+                         : heads * (rows * 2 + sizeof(struct vattn_kinds) + vattn_kinds_bytes(&plan->opt, (int64_t)rows)));
 }
 
 static void point_books(struct vattn_index * x) {
@@ -50,6 +53,21 @@ static void point_books(struct vattn_index * x) {
         b->error_var = b->step + d;
         b->v_mean = b->error_var + d;
     }
+}
+
+static bool take_kinds(struct vattn_index * x) {
+    size_t heads = (size_t)x->plan->opt.n_kv_heads, bytes = vattn_kinds_bytes(&x->plan->opt, x->capacity);
+    x->kinds = calloc(heads, sizeof *x->kinds);
+    x->kind_tables = calloc(heads, bytes);
+    x->kind = calloc(heads * (size_t)x->capacity, sizeof *x->kind);
+    x->off = calloc(heads * (size_t)x->capacity, sizeof *x->off);
+    if (x->kinds == NULL || x->kind_tables == NULL || x->kind == NULL || x->off == NULL) {
+        return false;
+    }
+    for (size_t g = 0; g < heads; g++) {
+        vattn_kinds_point(&x->kinds[g], &x->plan->opt, x->capacity, x->kind_tables + g * bytes);
+    }
+    return true;
 }
 
 enum vattn_status vattn_index_create(const struct vattn_plan * plan, int64_t capacity, struct vattn_index ** index) {
@@ -80,6 +98,8 @@ enum vattn_status vattn_index_create(const struct vattn_plan * plan, int64_t cap
         x->reach = calloc(heads * (size_t)x->capacity, 3);
         x->key_norm = calloc(heads * (size_t)(x->capacity / 64), sizeof *x->key_norm);
         ok = ok && x->reach != NULL && x->key_norm != NULL;
+    } else {
+        ok = take_kinds(x) && ok;
     }
     if (!ok) {
         vattn_index_free(x);
@@ -96,6 +116,10 @@ void vattn_index_free(struct vattn_index * x) {
         free(x->tables);
         free(x->codes);
         free(x->bonus);
+        free(x->kinds);
+        free(x->kind_tables);
+        free(x->kind);
+        free(x->off);
         free(x->covered);
         free(x->escape);
         free(x->reach);
@@ -221,6 +245,23 @@ static bool value_moments(struct vattn_index * x, const struct vattn_kv * kv, in
     return isfinite(sum);
 }
 
+static enum vattn_status value_kinds(struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int32_t * list,
+                                     int32_t n) {
+    struct vattn_code_book * book = &x->books[g];
+    book->lift = 0.0F;
+    if (x->kinds == NULL) {
+        return VATTN_STATUS_OK;
+    }
+    struct vattn_rows v = vattn_v_rows(kv, g);
+    double off2;
+    v.index = list;
+    v.n = n;
+    enum vattn_status status = vattn_kinds_learn(x->plan, &x->kinds[g], &v, book->v_mean, &off2);
+    double lift = off2 > 0.0 ? 0.5 * log2((double)book->v_rms * (double)book->v_rms / off2) : LIFT_MOST;
+    book->lift = (float)fmin(fmax(lift, 0.0), LIFT_MOST);
+    return status;
+}
+
 static bool calibration_allocate(struct calibration * c, int32_t d) {
     size_t m = (size_t)d * (size_t)d;
     c->list = malloc(CALIBRATION_ROWS * sizeof *c->list);
@@ -261,6 +302,9 @@ static enum vattn_status calibrate_head(struct vattn_index * x, const struct vat
         vattn_code_book_floor_errors(&x->books[g], d);
         set_escape(x, kv, g, c->list, n, c->residual2);
         status = value_moments(x, kv, g, c, n) ? VATTN_STATUS_OK : VATTN_STATUS_NOT_FINITE;
+    }
+    if (status == VATTN_STATUS_OK) {
+        status = value_kinds(x, kv, g, c->list, n);
     }
     return status;
 }

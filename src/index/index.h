@@ -20,8 +20,19 @@ struct vattn_code_book {
                          * than a hundredth of their mean */
     float * v_mean;     /* [v_dim] mean value row c */
     float v_rms;        /* root mean square of ||v - c|| */
+    float lift;         /* log2 of v_rms over the root mean square of ||v - mean of its kind||; 0 without kinds */
     float escape_above; /* squared residual ||y - y^||^2 above which a key is on the escape list */
     float sigma2_usual; /* expected squared score error of a calibration query, log2 units */
+};
+
+#define VATTN_MOST_KINDS 256
+
+/* Kinds of the values of one KV head (kinds.c): kind b * leaves + i is leaf i of branch b. */
+struct vattn_kinds {
+    int32_t branches, leaves;
+    size_t row_bytes;
+    char *branch, *mean;        /* rows of the type of the values: [branches], [branches * leaves] */
+    float *branch_half, *half;  /* half of their squared lengths */
 };
 
 struct vattn_index {
@@ -33,6 +44,10 @@ struct vattn_index {
     float * tables;      /* what the books point into */
     uint8_t * codes;     /* [n_kv_heads][capacity * token_bytes] in blocks of 16 tokens */
     int8_t * bonus;      /* [n_kv_heads][capacity] log2(||v - c|| / v_rms) in eighths, for the design alone */
+    struct vattn_kinds * kinds; /* [n_kv_heads]; NULL in indexes of strict plans, as are the four below */
+    char * kind_tables;  /* what the kinds point into */
+    uint8_t * kind;      /* [n_kv_heads][capacity] kind of a row's value; stale or not, always one there is */
+    int8_t * off;        /* [n_kv_heads][capacity] log2(||v - mean of its kind|| / v_rms) in eighths, for the design alone */
     uint64_t * covered;  /* [capacity / 64] rows whose codes are valid, all KV heads */
     uint64_t * escape;   /* [n_kv_heads][capacity / 64] */
     uint8_t * reach;     /* strict plans only: [n_kv_heads][capacity][3], see reach.c */
@@ -104,6 +119,21 @@ float vattn_reach_key_norm(const struct vattn_index * x, int32_t g, int64_t n);
 static inline const uint8_t * vattn_index_reach(const struct vattn_index * x, int32_t g, int64_t row) {
     return x->reach + 3 * ((size_t)g * (size_t)x->capacity + (size_t)row);
 }
+
+/* How many kinds an index of this capacity affords, and the bytes of their tables for one KV head. */
+void vattn_kinds_shape(int64_t capacity, int32_t * branches, int32_t * leaves);
+size_t vattn_kinds_bytes(const struct vattn_options * o, int64_t capacity);
+void vattn_kinds_point(struct vattn_kinds * k, const struct vattn_options * o, int64_t capacity, char * memory);
+
+/* Learn the kinds of the listed values (values->index); off2: mean squared distance of these values from their kinds. */
+enum vattn_status vattn_kinds_learn(const struct vattn_plan * plan, struct vattn_kinds * k, const struct vattn_rows * values,
+                                    const float * fallback, double * off2);
+
+/* Kind of a value, f32. */
+int32_t vattn_kinds_find(const struct vattn_plan * plan, const struct vattn_kinds * k, const float * v);
+
+/* x = v - mean for one row of the type of the values; x, mean: [v_dim] f32. */
+void vattn_kinds_off(const struct vattn_plan * plan, const struct vattn_rows * value, const float * mean, float * x);
 
 /* ||v - c||^2 of up to 64 rows of KV head g. */
 void vattn_index_deviation(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g,

@@ -33,6 +33,16 @@ static inline void vattn_plan_score(const struct vattn_plan * p, const struct va
     }
 }
 
+/* The same of rows of the type of the values. */
+static inline void vattn_plan_score_values(const struct vattn_plan * p, const struct vattn_rows * rows, const float * q,
+                                           int32_t n_heads, float * out, ptrdiff_t ld) {
+    if (p->opt.v_type == VATTN_TYPE_F16) {
+        p->kern->score_f16(rows, q, n_heads, p->opt.v_dim, out, ld);
+    } else {
+        p->kern->score_f32(rows, q, n_heads, p->opt.v_dim, out, ld);
+    }
+}
+
 static inline void vattn_plan_accumulate(const struct vattn_plan * p, const struct vattn_rows * rows,
                                          const float * weight, ptrdiff_t ld, int32_t n_heads, float * acc) {
     if (p->opt.v_type == VATTN_TYPE_F16) {

@@ -5,8 +5,8 @@
  * A head passes iff  c (V + bias^2) <= eps^2 (||o||^2 - V),  c = quantile of F(nu, 2 neff),  and the guards hold:
  *     A   a0 <= 0.01: the denominator is known to 10 %
  *     C   no single draw may carry more than 1/B of the allowed error:
- *         t <= log2(eps ||o|| D / (B v_rms)),  tk <= the same with 12 B,  B = max(7, 2.1 exp(2 sigma)), sigma in nats,
- *         times ln(1/delta) / ln(20) for delta below .05, and times ||o - c|| / (1.5 v_rms) where that is above 1
+ *         t <= log2(eps ||o|| D / (B v_rms)),  B = max(7, 2.1 exp(2 sigma)), sigma in nats, times ln(1/delta) / ln(20) for
+ *         delta below .05;  tk <= the same with 12 B, times ||o - c|| / (1.5 v_rms) where that is above 1
  *     N   something was drawn by chance, or everything was read
  */
 #include "sparse/sparse.h"
@@ -46,7 +46,7 @@ static double fall_needed(const struct vattn_plan * plan, const struct vattn_evi
 }
 
 /*
- * The design knows how far a value is from the mean value c, not from the output.  Where the output itself is far from c,
+ * The design of the keys knows how far a value is from the mean value c, not from the output.  Where the output itself is far from c,
  * rows near c matter more than it thinks: by up to 1 + |o - c| / |v - c|.  Outputs of usual distance are in B already.
  */
 static double far_output(const struct vattn_call * c, int32_t h) {
@@ -69,9 +69,9 @@ double vattn_sparse_cap(const struct vattn_call * c, int32_t h, double allowed) 
 /* Guard C after a look: `allowed` is the error that the promise leaves. */
 static void set_caps(const struct vattn_call * c, int32_t h, double allowed) {
     struct vattn_head * head = &c->sparse->heads[h];
-    double v_rms = (double)c->in.index->books[h / c->plan->group].v_rms * far_output(c, h);
+    double v_rms = (double)c->in.index->books[h / c->plan->group].v_rms;
     head->last_cap = (float)(vattn_sparse_cap(c, h, allowed / v_rms) + (double)head->log2_d);
-    head->last_key_cap = (float)((double)head->last_cap - log2(VATTN_CAP_KEYS));
+    head->last_key_cap = (float)((double)head->last_cap - log2(VATTN_CAP_KEYS * far_output(c, h)));
 }
 
 /* All visible rows were read with pi = 1: reading them all by luck is still a sample with weights. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * DESIGN: thresholds t_h of one KV head from a subsample of its proxy scores (P = score + value bonus, log2 units).
+ * DESIGN: thresholds t_h of one KV head from a subsample of its proxy scores (P = score + log2 |v - mean of its kind|).
  *
  *     pi_i    = clamp(2^(max_h(P_hi - t_h)))          w_i = 1/pi_i - 1
  *     V_h     = sum w_i 2^(2 P_hi)                    predicted variance, up to a factor F_h
@@ -38,7 +38,7 @@ static bool eligible(const struct vattn_sparse * s, int64_t row) {
 
 static void take_sample(struct vattn_call * c, int32_t g, float * plain) {
     struct vattn_sparse * s = c->sparse;
-    const int8_t * bonus = vattn_sparse_bonus(c, g, 0);
+    const int8_t * off = vattn_sparse_off(c, g);
     int32_t group = c->plan->group, n = 0;
     int64_t rows = c->in.kv->n_keys, want = s->sample_ld - 64, stride = (rows + want - 1) / want;
     for (int64_t row = stride / 2; row < rows; row += stride) {
@@ -49,7 +49,7 @@ static void take_sample(struct vattn_call * c, int32_t g, float * plain) {
             size_t head = (size_t)(g * group + i);
             float score = s->scores[head * (size_t)s->ld + (size_t)row];
             plain[(size_t)i * (size_t)s->sample_ld + (size_t)n] = score;
-            s->sample[head * (size_t)s->sample_ld + (size_t)n] = score + 0.125F * (float)bonus[row];
+            s->sample[head * (size_t)s->sample_ld + (size_t)n] = score + 0.125F * (float)off[row];
         }
         n++;
     }
@@ -138,11 +138,15 @@ static void solve(struct vattn_call * c, int32_t g, int steps) {
     }
 }
 
+/* log2 of t - tk, where guard C does not ask for more */
+static float key_margin(const struct vattn_head * head) {
+    return fminf(KEY_MARGIN + head->sigma, KEY_MOST);
+}
+
 static void set_key_thresholds(struct vattn_call * c, int32_t g, bool first) {
     struct vattn_sparse * s = c->sparse;
     for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
-        float margin = fminf(KEY_MARGIN + s->heads[h].sigma, KEY_MOST);
-        float tk = fminf(s->thresholds[h] - margin, s->heads[h].key_cap);
+        float tk = fminf(s->thresholds[h] - key_margin(&s->heads[h]), s->heads[h].key_cap);
         s->key_thresholds[h] = first ? tk : fminf(tk, s->key_thresholds[h]);
     }
 }
@@ -158,9 +162,14 @@ static float sample_max(const float * x, int32_t n) {
     return m;
 }
 
-/* log2 of E (1/pi - 1) 2^(2 s) ||v - c||^2 / ||o||^2 over the design's prediction, (1/pi - 1) 2^(2 P) */
-static float expected_factor(const struct vattn_head * head) {
-    return LN2 * head->sigma * head->sigma - log2f(head->output2);
+/*
+ * log2 of E V / ||o||^2 over the design's prediction, sum (1/pi - 1) 2^(2 P), for the code's expected error.  With
+ * |v - c| ~ 2^lift |v - mu| and pi1/pi ~ 2^(margin + lift), drawing keys brings 2^(lift - margin) of it, values 1 - pi/pi1.
+ */
+static float expected_factor(const struct vattn_call * c, int32_t h) {
+    const struct vattn_head * head = &c->sparse->heads[h];
+    float lift = c->in.index->books[h / c->plan->group].lift, margin = key_margin(head);
+    return LN2 * head->sigma * head->sigma - log2f(head->output2) + log2f(1.0F + exp2f(lift - margin) - exp2f(-lift - margin));
 }
 
 /* What was learned about a head, NULL if nothing. */
@@ -189,7 +198,7 @@ static void set_goal(struct vattn_call * c, int32_t h) {
     struct vattn_head * head = &s->heads[h];
     const struct vattn_learned * l = learned(c, h);
     double eps = c->plan->opt.eps;
-    float factor = expected_factor(head) + (l != NULL ? l->log2_factor : FIRST_LESS);
+    float factor = expected_factor(c, h) + (l != NULL ? l->log2_factor : FIRST_LESS);
     head->goal = 2.0F * (log2f((float)eps) + head->log2_sum) - expected_c(c, l, FIRST_NU) - factor;
     head->least = FIRST_DRAWS;
     float start =
@@ -206,7 +215,7 @@ static void set_shared_goal(struct vattn_call * c, int32_t g) {
     for (int32_t h = first; h < first + group; h++) {
         struct vattn_head * head = &s->heads[h];
         const struct vattn_learned * l = learned(c, h);
-        float factor = expected_factor(head) + (l != NULL ? l->log2_factor : FIRST_LESS);
+        float factor = expected_factor(c, h) + (l != NULL ? l->log2_factor : FIRST_LESS);
         head->unit = factor + log2f(head->output2) - 2.0F * head->log2_sum;
         output2 += (double)head->output2;
     }
@@ -300,7 +309,7 @@ void vattn_sparse_learn(struct vattn_call * c, int32_t g) {
         }
         float factor = (float)log2(head->evidence.v / head->evidence.o2) + 2.0F * head->log2_sum - head->predicted;
         float output = 0.5F * (float)log2(head->evidence.o2 / (v_rms * v_rms * (double)head->output2));
-        l->log2_factor = blend(l->log2_factor, factor - expected_factor(head), l->steps);
+        l->log2_factor = blend(l->log2_factor, factor - expected_factor(c, h), l->steps);
         l->threshold = blend(l->threshold, s->thresholds[h] - head->log2_sum, l->steps);
         l->log2_output = blend(l->log2_output, output + head->log2_d - head->log2_sum, l->steps);
         learn_quantile(c->plan, c->plan->opt.scope == VATTN_SCOPE_LAYER ? &s->layer : &head->evidence, l);

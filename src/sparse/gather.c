@@ -6,10 +6,16 @@
  * scores then lower the probability, and the value is read, and the row used, iff u < pi:
  *
  *     pi1 = clamp(2^(max_h(P_h - tk_h)), floor, 1)           P_h = proxy score + value bonus
- *     pi  = min(pi1, max(pi1 / 16, 2^(max_h(s_h + bonus - t_h))))      s_h = exact score
+ *     pi  = min(pi1, max(pi1 / 16, 2^(max_h(s_h + b - t_h))))          s_h = exact score
  *
  * pi is a function of q, K and the thresholds alone, so the rows used are a Poisson sample with probabilities pi: what
  * the two stages save is values that the exact score shows to be unimportant.
+ * Keys that were read are not wasted: all of them make up the denominator, and where the value is not read the mean mu of its
+ * kind stands for it,
+ *
+ *     N = sum_keys e/pi1 mu + sum_rows e/pi (v - mu)         D = sum_keys e/pi1
+ *
+ * so that a value is needed only for what is particular about it; b is log2 |v - mu|, P has log2 |v - c|.
  * All heads of the group use every row with the group's pi.  The probability of a row that had been read at an earlier
  * look is the new one: draws are nested (same u), so the sample is one of the new design.
  */
@@ -43,39 +49,13 @@ static void compact_ints(int32_t * x, const int32_t * keep, int32_t n, int32_t *
     memcpy(x, spare, (size_t)n * sizeof *x);
 }
 
-/* w *= inverse, and their sum. */
-static float weighted_sum(float * w, const float * inverse, int32_t n) {
-    float sum[8] = {0};
-    int32_t j = 0;
-    for (; j + 8 <= n; j += 8) {
-        for (int32_t k = 0; k < 8; k++) {
-            w[j + k] *= inverse[j + k];
-            sum[k] += w[j + k];
-        }
-    }
-    for (; j < n; j++) {
-        w[j] *= inverse[j];
-        sum[j & 7] += w[j];
-    }
-    return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
-}
-
-/* Scores -> weights e/pi relative to the chunk's maximum; m and d of the partial. */
-static void weigh(const struct vattn_kernels * kern, struct vattn_partial p, int32_t h, float * w, const float * inverse,
-                  int32_t n) {
-    p.m[h] = kern->max(w, n);
-    (void)kern->exp2_sum(w, n, p.m[h]);
-    p.d[h] = weighted_sum(w, inverse, n);
-}
-
-/* Keys: rows drawn by their proxies, exact scores, then the rows that stay, compact, with scores in place. */
+/* Keys: rows drawn by their proxies, exact scores, and which rows stay: out->n_rows positions in keep. */
 static void read_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t * rows, int32_t * prob, float * w) {
     struct vattn_sparse * s = c->sparse;
     struct vattn_chunk * out = vattn_sparse_chunk(s, g, chunk);
     int32_t group = c->plan->group;
     size_t at = vattn_sparse_list(s, g, chunk);
-    int32_t *draw = s->draw + at, *keep = s->keep + at;
-    int32_t n = draw_keys(c, g, chunk, rows, prob, draw);
+    int32_t n = draw_keys(c, g, chunk, rows, prob, s->draw + at);
     struct vattn_rows k = vattn_k_rows(c->in.kv, g);
     k.index = rows;
     k.n = n;
@@ -85,21 +65,78 @@ static void read_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t *
         return;
     }
     vattn_plan_score(c->plan, &k, vattn_call_q(c, g), group, w, s->ld);
-    int8_t * bonus = s->list_bonus + at;
+    const int8_t * off = vattn_sparse_off(c, g);
     for (int32_t j = 0; j < n; j++) {
-        bonus[j] = vattn_sparse_bonus(c, g, 0)[rows[j]];
+        s->list_bonus[at + (size_t)j] = off[rows[j]];
+        s->inverse[at + (size_t)j] = (float)VATTN_PROB_ONE / (float)prob[j];
     }
-    out->n_rows = c->plan->kern->thin(w, (ptrdiff_t)s->ld, s->thresholds + g * group, group, n, bonus, KEEP_LEAST, prob,
-                                      draw, keep, &out->n_tail);
-    compact_ints(rows, keep, out->n_rows, draw);
-    compact_ints(prob, keep, out->n_rows, draw);
-    for (int32_t i = 0; i < group; i++) {
-        float * x = w + (size_t)i * (size_t)s->ld;
-        float * spare = s->spare + at;
-        for (int32_t j = 0; j < out->n_rows; j++) {
-            spare[j] = x[keep[j]];
+    memcpy(s->key_prob + at, prob, (size_t)n * sizeof *prob);
+    out->n_rows = c->plan->kern->thin(w, (ptrdiff_t)s->ld, s->thresholds + g * group, group, n, s->list_bonus + at,
+                                      KEEP_LEAST, prob, s->draw + at, s->keep + at, &out->n_tail);
+}
+
+/* w: weights e -> e/pi1; their sum, and the sum of (1 - pi1) (e/pi1)^2 = e/pi1 (e/pi1 - e). */
+static float weigh_keys(float * w, const float * inverse, int32_t n, float * squares) {
+    float sum[8] = {0}, square[8] = {0};
+    int32_t j = 0;
+    for (; j + 8 <= n; j += 8) {
+        for (int32_t k = 0; k < 8; k++) {
+            float e = w[j + k];
+            w[j + k] = e * inverse[j + k];
+            sum[k] += w[j + k];
+            square[k] += w[j + k] * (w[j + k] - e);
         }
-        memcpy(x, spare, (size_t)out->n_rows * sizeof *x);
+    }
+    for (; j < n; j++) {
+        float e = w[j];
+        w[j] = e * inverse[j];
+        sum[j & 7] += w[j];
+        square[j & 7] += w[j] * (w[j] - e);
+    }
+    *squares = ((square[0] + square[4]) + (square[1] + square[5])) + ((square[2] + square[6]) + (square[3] + square[7]));
+    return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
+}
+
+/*
+ * Scores of the keys of one head -> m and d of the partial, weights e/pi of the rows that stay, compact, and the weights of
+ * the kinds: e/pi1 of every key, less e/pi where the value itself is read.
+ */
+static void weigh(struct vattn_call * c, int32_t g, int32_t chunk, struct vattn_partial p, int32_t i, float * w,
+                  const float * gain) {
+    struct vattn_sparse * s = c->sparse;
+    const struct vattn_chunk * list = vattn_sparse_chunk(s, g, chunk);
+    size_t at = vattn_sparse_list(s, g, chunk);
+    size_t cell = (size_t)(g * c->plan->group + i) * (size_t)s->n_chunks + (size_t)chunk;
+    const int32_t *keep = s->keep + at, *kind = s->draw + at;
+    float *own = s->spare + at, *stand_in = s->stand_in + cell * (size_t)s->kinds;
+    p.m[i] = c->plan->kern->max(w, list->n_keys);
+    (void)c->plan->kern->exp2_sum(w, list->n_keys, p.m[i]);
+    p.d[i] = weigh_keys(w, s->inverse + at, list->n_keys, &s->key_squares[cell]);
+    for (int32_t k = 0; k < list->n_rows; k++) {
+        float whole = w[keep[k]];
+        own[k] = whole * gain[k];
+        w[keep[k]] = whole - own[k];
+    }
+    memset(stand_in, 0, (size_t)vattn_sparse_kinds(c, g) * sizeof *stand_in);
+    for (int32_t j = 0; j < list->n_keys; j++) {
+        stand_in[kind[j]] += w[j];
+    }
+    memcpy(w, own, (size_t)list->n_rows * sizeof *w);
+}
+
+/* Squared distances of the values drawn by chance from the means of their kinds. */
+static void measure_off(struct vattn_call * c, int32_t g, const struct vattn_chunk * list, const int32_t * rows, float * off2) {
+    float x[VATTN_MAX_DIM];
+    for (int32_t k = 0; k < list->n_tail; k++) {
+        struct vattn_rows value = vattn_v_rows(c->in.kv, g);
+        value.index = rows + k;
+        value.n = 1;
+        vattn_kinds_off(c->plan, &value, vattn_sparse_kind_mean(c, g, vattn_sparse_kind(c, g, rows[k])), x);
+        float sum[8] = {0};
+        for (int32_t a = 0; a < c->plan->opt.v_dim; a++) {
+            sum[a & 7] += x[a] * x[a];
+        }
+        off2[k] = ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
     }
 }
 
@@ -107,21 +144,30 @@ void vattn_sparse_gather(struct vattn_call * c, int32_t g, int32_t chunk) {
     struct vattn_sparse * s = c->sparse;
     struct vattn_chunk * out = vattn_sparse_chunk(s, g, chunk);
     int32_t group = c->plan->group, head = g * group;
-    int32_t *rows = s->rows + vattn_sparse_list(s, g, chunk), *prob = s->prob + vattn_sparse_list(s, g, chunk);
+    size_t at = vattn_sparse_list(s, g, chunk);
+    int32_t *rows = s->rows + at, *prob = s->prob + at, *key_prob = s->key_prob + at, *keep = s->keep + at;
     float * w = s->weights + (size_t)head * (size_t)s->ld + (size_t)vattn_sparse_chunk_begin(s, chunk);
     struct vattn_partial p = vattn_sparse_partial(c, chunk, head);
     vattn_partial_clear(p, group);
     read_keys(c, g, chunk, rows, prob, w);
-    if (out->n_rows == 0) {
+    if (out->n_keys == 0) {
         return;
     }
-    float * inverse = s->spare + vattn_sparse_list(s, g, chunk);
-    for (int32_t j = 0; j < out->n_rows; j++) {
-        inverse[j] = (float)VATTN_PROB_ONE / (float)prob[j];
+    float * gain = s->off2 + at; /* pi1/pi, until the distances are measured */
+    for (int32_t k = 0; k < out->n_rows; k++) {
+        gain[k] = (float)key_prob[keep[k]] / (float)prob[keep[k]];
+    }
+    int32_t * kind = s->draw + at;
+    for (int32_t j = 0; j < out->n_keys; j++) {
+        kind[j] = vattn_sparse_kind(c, g, rows[j]);
     }
     for (int32_t i = 0; i < group; i++) {
-        weigh(c->plan->kern, p, i, w + (size_t)i * (size_t)s->ld, inverse, out->n_rows);
+        weigh(c, g, chunk, p, i, w + (size_t)i * (size_t)s->ld, gain);
     }
+    compact_ints(rows, keep, out->n_rows, kind);
+    compact_ints(prob, keep, out->n_rows, kind);
+    compact_ints(key_prob, keep, out->n_rows, kind);
+    measure_off(c, g, out, rows, s->off2 + at);
     struct vattn_rows v = vattn_v_rows(c->in.kv, g);
     v.index = rows;
     v.n = out->n_rows;

@@ -2,9 +2,11 @@
  *
  * JUDGE: the second look at the rows that were drawn by chance, for up to four heads of one KV head.
  *
- *     o = N/D     x_i = sqrt(1 - pi)/pi e/D (v_i - o)     y_i = |x_i|^2     V = sum y_i = tr S,  S = sum x_i x_i'
+ *     o = N/D     r_i = e_i/D (v_i - o)     b_i = e_i/D (v_i - mu_i), mu_i the mean of the kind of v_i
+ *     S = sum over the rows read of 1/pi ((1/pi1 - 1) r r' + (1/pi - 1/pi1) b b')            V = tr S
  *
- * The rows are in cache from GATHER.  Nothing is computed by subtraction of large sums.
+ * the first part is what drawing keys leaves open, the second what drawing values does.  The rows are in cache from GATHER.
+ * Nothing is computed by subtraction of large sums.
  */
 #include "sparse/sparse.h"
 
@@ -17,60 +19,88 @@
 #define CLEAR_NU   7.0
 #define CLEAR_MISS 2.0 /* no number of degrees of freedom lowers the quantile by the square of this from that of CLEAR_NU */
 
-/* o = N/D over all chunks; scale[chunk][i] = 2^(m_chunk - m) / D turns the chunk's weights into shares of D. */
-static void estimate(struct vattn_call * c, int32_t head, float * o, double * d_out, float * m_out) {
+/* o = N/D over all chunks, scaled to the largest m; a0 = sum (1 - pi1) (e/pi1)^2 / D^2 over all keys. */
+static void estimate(struct vattn_call * c, int32_t head, float * o, double * d_out, float * m_out, double * a0) {
     struct vattn_sparse * s = c->sparse;
-    int32_t v_dim = c->plan->opt.v_dim;
-    float m = -INFINITY;
+    int32_t v_dim = c->plan->opt.v_dim, g = head / c->plan->group, n_kinds = vattn_sparse_kinds(c, g);
+    float m = -INFINITY, stand_in[VATTN_MOST_KINDS] = {0};
     for (int32_t k = 0; k < s->n_chunks; k++) {
         struct vattn_partial p = vattn_sparse_partial(c, k, head);
         m = p.m[0] <= m ? m : p.m[0];
     }
-    double d = 0.0;
+    double d = 0.0, squares = 0.0;
     memset(o, 0, (size_t)v_dim * sizeof *o);
     for (int32_t k = 0; k < s->n_chunks; k++) {
         struct vattn_partial p = vattn_sparse_partial(c, k, head);
         if (p.m[0] == -INFINITY) {
             continue;
         }
+        size_t cell = (size_t)head * (size_t)s->n_chunks + (size_t)k;
+        const float * part = s->stand_in + cell * (size_t)s->kinds;
         float f = exp2f(p.m[0] - m);
         d += (double)(f * p.d[0]);
+        squares += (double)f * (double)f * (double)s->key_squares[cell];
         for (int32_t i = 0; i < v_dim; i++) {
             o[i] += f * p.n[i];
         }
+        for (int32_t i = 0; i < n_kinds; i++) {
+            stand_in[i] += f * part[i];
+        }
     }
+    struct vattn_rows means = {vattn_sparse_kind_mean(c, g, 0), (size_t)v_dim * sizeof(float), NULL, n_kinds};
+    c->plan->kern->accumulate_f32(&means, stand_in, VATTN_MOST_KINDS, 1, v_dim, o);
     for (int32_t i = 0; i < v_dim; i++) {
         o[i] = (float)(o[i] / d);
     }
     *d_out = d;
     *m_out = m;
+    *a0 = squares / (d * d);
 }
 
-/* root_j = +-sqrt(1 - pi) * (e/pi) / D of the tail rows of one chunk */
-static void roots(const struct vattn_sparse * s, const int32_t * rows, const int32_t * prob, const float * weight,
-                  int32_t n, float scale, float * root) {
-    for (int32_t j = 0; j < n; j++) {
-        float miss = (float)(VATTN_PROB_ONE - prob[j]) * (1.0F / VATTN_PROB_ONE);
-        root[j] = vattn_sketch_sign(s->sign_key, rows[j]) * sqrtf(miss) * weight[j] * scale;
+/* What the two parts of the variance weigh for one row, of (e/pi)^2: pi (1/pi1 - 1) and 1 - pi/pi1. */
+static float share_key(int32_t prob, int32_t key_prob) {
+    return (float)((double)prob / (double)key_prob * (double)(VATTN_PROB_ONE - key_prob) * (1.0 / VATTN_PROB_ONE));
+}
+
+static float share_value(int32_t prob, int32_t key_prob) {
+    return (float)((double)(key_prob - prob) / (double)key_prob);
+}
+
+/* The tail rows of one chunk. */
+struct tail {
+    const int32_t *rows, *prob, *key_prob;
+    const float * off2;
+    int32_t n;
+};
+
+static struct tail tail_of(const struct vattn_sparse * s, int32_t g, int32_t chunk) {
+    size_t at = vattn_sparse_list(s, g, chunk);
+    return (struct tail){s->rows + at, s->prob + at, s->key_prob + at, s->off2 + at, vattn_sparse_chunk(s, g, chunk)->n_tail};
+}
+
+/* root_j = +-sqrt(pi (1/pi1 - 1)) (e/pi) / D */
+static void key_roots(const struct vattn_sparse * s, const struct tail * t, const float * weight, float scale, float * root) {
+    for (int32_t j = 0; j < t->n; j++) {
+        root[j] = vattn_sketch_sign(s->sign_key, t->rows[j]) * sqrtf(share_key(t->prob[j], t->key_prob[j])) * weight[j] * scale;
     }
 }
 
-static void add_evidence(struct vattn_evidence * e, const int32_t * prob, const float * root, const float * dist2,
-                         int32_t n) {
-    double v = 0.0, yy = 0.0, q = 0.0, a0 = 0.0;
-    for (int32_t j = 0; j < n; j++) {
-        double w = (double)root[j] * (double)root[j], y = w * (double)dist2[j];
-        double miss = (double)(VATTN_PROB_ONE - prob[j]) * (1.0 / VATTN_PROB_ONE);
+static void add_evidence(struct vattn_evidence * e, const struct tail * t, const float * weight, float scale, const float * root,
+                         const float * dist2) {
+    double v = 0.0, yy = 0.0, q = 0.0;
+    for (int32_t j = 0; j < t->n; j++) {
+        double w = (double)weight[j] * (double)scale;
+        double key = (double)root[j] * (double)root[j] * (double)dist2[j];
+        double value = w * w * (double)share_value(t->prob[j], t->key_prob[j]) * (double)t->off2[j];
+        double miss = (double)(VATTN_PROB_ONE - t->prob[j]) * (1.0 / VATTN_PROB_ONE), y = key + value;
         v += y;
-        yy += y * y;
+        yy += key * key + value * value;
         q += miss * y * y;
-        a0 += w;
     }
     e->v += v;
     e->yy += yy;
     e->q += q;
-    e->a0 += a0;
-    e->draws += n;
+    e->draws += t->n;
 }
 
 static double norm2(const float * o, int32_t n) {
@@ -100,52 +130,113 @@ static bool decided(const struct vattn_plan * plan, struct vattn_evidence * e) {
     return vattn_evidence_bound(e, &plan->quantile, plan->opt.v_dim, 1.0) > CLEAR_MISS * allowed;
 }
 
-void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t n) {
+/* Weights of the rows of one chunk for one head, and the factor that turns them into shares of D. */
+static const float * weights_of(const struct vattn_call * c, int32_t head, int32_t chunk, double d, float m, float * scale) {
+    const struct vattn_sparse * s = c->sparse;
+    *scale = (float)((double)exp2f(vattn_sparse_partial(c, chunk, head).m[0] - m) / d);
+    return s->weights + (size_t)head * (size_t)s->ld + (size_t)vattn_sparse_chunk_begin(s, chunk);
+}
+
+/*
+ * The second part of S, for the heads that need the sketch: b of up to 64 rows at a time, written out.  Signs of their own, and
+ * another bucket than r of the same row.
+ */
+static void sketch_values(struct vattn_call * c, int32_t g, int32_t first, int32_t n, const bool * wanted, const double * d,
+                          const float * m, float * tile) {
     struct vattn_sparse * s = c->sparse;
-    int32_t v_dim = c->plan->opt.v_dim, head = g * c->plan->group + first;
-    size_t task = (size_t)g * (size_t)((c->plan->group + MAX_HEADS - 1) / MAX_HEADS) + (size_t)(first / MAX_HEADS);
-    float * root = s->judge_scratch + task * 2 * MAX_HEADS * (size_t)s->chunk;
-    float * dist2 = root + MAX_HEADS * (size_t)s->chunk;
-    float * o = s->estimates + (size_t)head * (size_t)v_dim;
-    float * bucket = s->buckets + (size_t)head * VATTN_BUCKETS * (size_t)v_dim;
-    double d[MAX_HEADS];
-    float m[MAX_HEADS];
-    for (int32_t i = 0; i < n; i++) {
-        estimate(c, head + i, o + (size_t)i * (size_t)v_dim, &d[i], &m[i]);
-        s->heads[head + i].log2_d = m[i] + (float)log2(d[i]);
-        s->heads[head + i].evidence = (struct vattn_evidence){.o2 = norm2(o + (size_t)i * (size_t)v_dim, v_dim)};
-    }
-    memset(bucket, 0, (size_t)n * VATTN_BUCKETS * (size_t)v_dim * sizeof *bucket);
-    int32_t seen = 0;
+    size_t v_dim = (size_t)c->plan->opt.v_dim;
+    float root[VATTN_OFF_TILE], dist2[VATTN_OFF_TILE], * zero = tile + VATTN_OFF_TILE * v_dim;
+    memset(zero, 0, v_dim * sizeof *zero);
+    int32_t seen = VATTN_BUCKETS / 2;
     for (int32_t k = 0; k < s->n_chunks; k++) {
-        const struct vattn_chunk * chunk = vattn_sparse_chunk(s, g, k);
-        const int32_t * rows = s->rows + vattn_sparse_list(s, g, k);
-        const int32_t * prob = s->prob + vattn_sparse_list(s, g, k);
+        struct tail t = tail_of(s, g, k);
+        for (int32_t at = 0; at < t.n; at += VATTN_OFF_TILE) {
+            struct vattn_rows x = {tile, v_dim * sizeof *tile, NULL, t.n - at < VATTN_OFF_TILE ? t.n - at : VATTN_OFF_TILE};
+            for (int32_t j = 0; j < x.n; j++) {
+                struct vattn_rows value = vattn_v_rows(c->in.kv, g);
+                value.index = t.rows + at + j;
+                value.n = 1;
+                vattn_kinds_off(c->plan, &value, vattn_sparse_kind_mean(c, g, vattn_sparse_kind(c, g, t.rows[at + j])),
+                                tile + (size_t)j * v_dim);
+            }
+            for (int32_t i = 0; i < n; i++) {
+                int32_t head = g * c->plan->group + first + i;
+                float scale;
+                const float * w = weights_of(c, head, k, d[i], m[i], &scale);
+                for (int32_t j = 0; j < x.n && wanted[i]; j++) {
+                    root[j] = vattn_sketch_sign(~s->sign_key, t.rows[at + j]) *
+                              sqrtf(share_value(t.prob[at + j], t.key_prob[at + j])) * w[at + j] * scale;
+                }
+                if (wanted[i]) {
+                    c->plan->kern->deviation_f32(&x, zero, root, VATTN_OFF_TILE, 1, (int32_t)v_dim, seen, dist2,
+                                                 s->buckets + (size_t)head * VATTN_BUCKETS * v_dim);
+                }
+            }
+            seen += x.n;
+        }
+    }
+}
+
+/* The first part of S of all heads, and all sums. */
+static void weigh_evidence(struct vattn_call * c, int32_t g, int32_t first, int32_t n, const double * d, const float * m,
+                           float * root) {
+    struct vattn_sparse * s = c->sparse;
+    int32_t head = g * c->plan->group + first, seen = 0;
+    size_t v_dim = (size_t)c->plan->opt.v_dim;
+    float *dist2 = root + MAX_HEADS * (size_t)s->chunk, *bucket = s->buckets + (size_t)head * VATTN_BUCKETS * v_dim;
+    memset(bucket, 0, (size_t)n * VATTN_BUCKETS * v_dim * sizeof *bucket);
+    for (int32_t k = 0; k < s->n_chunks; k++) {
+        struct tail t = tail_of(s, g, k);
         struct vattn_rows v = vattn_v_rows(c->in.kv, g);
-        v.index = rows;
-        v.n = chunk->n_tail;
+        v.index = t.rows;
+        v.n = t.n;
         if (v.n == 0) {
             continue;
         }
         for (int32_t i = 0; i < n; i++) {
-            struct vattn_partial p = vattn_sparse_partial(c, k, head + i);
-            const float * w = s->weights + (size_t)(head + i) * (size_t)s->ld + (size_t)vattn_sparse_chunk_begin(s, k);
-            roots(s, rows, prob, w, v.n, (float)((double)exp2f(p.m[0] - m[i]) / d[i]), root + (size_t)i * (size_t)s->chunk);
+            float scale;
+            const float * w = weights_of(c, head + i, k, d[i], m[i], &scale);
+            key_roots(s, &t, w, scale, root + (size_t)i * (size_t)s->chunk);
         }
-        vattn_plan_deviation(c->plan, &v, o, root, (ptrdiff_t)s->chunk, n, seen, dist2, bucket);
+        vattn_plan_deviation(c->plan, &v, s->estimates + (size_t)head * v_dim, root, (ptrdiff_t)s->chunk, n, seen, dist2, bucket);
         for (int32_t i = 0; i < n; i++) {
-            add_evidence(&s->heads[head + i].evidence, prob, root + (size_t)i * (size_t)s->chunk,
-                         dist2 + (size_t)i * (size_t)s->chunk, v.n);
+            float scale;
+            const float * w = weights_of(c, head + i, k, d[i], m[i], &scale);
+            add_evidence(&s->heads[head + i].evidence, &t, w, scale, root + (size_t)i * (size_t)s->chunk,
+                         dist2 + (size_t)i * (size_t)s->chunk);
         }
         seen += v.n;
     }
-    bool small = c->plan->delta_head < VATTN_DELTA_SATTERTHWAITE;
+}
+
+void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t n) {
+    struct vattn_sparse * s = c->sparse;
+    int32_t v_dim = c->plan->opt.v_dim, head = g * c->plan->group + first;
+    size_t task = (size_t)g * (size_t)((c->plan->group + MAX_HEADS - 1) / MAX_HEADS) + (size_t)(first / MAX_HEADS);
+    double d[MAX_HEADS];
+    float m[MAX_HEADS];
+    bool wanted[MAX_HEADS] = {false}, any = false, small = c->plan->delta_head < VATTN_DELTA_SATTERTHWAITE;
+    for (int32_t i = 0; i < n; i++) {
+        struct vattn_head * h = &s->heads[head + i];
+        float * o = s->estimates + (size_t)(head + i) * (size_t)v_dim;
+        double a0;
+        estimate(c, head + i, o, &d[i], &m[i], &a0);
+        h->log2_d = m[i] + (float)log2(d[i]);
+        h->evidence = (struct vattn_evidence){.o2 = norm2(o, v_dim), .a0 = a0};
+    }
+    weigh_evidence(c, g, first, n, d, m, s->judge_scratch + task * 2 * MAX_HEADS * (size_t)s->chunk);
+    for (int32_t i = 0; i < n; i++) {
+        wanted[i] = !decided(c->plan, &s->heads[head + i].evidence);
+        any = any || wanted[i];
+    }
+    if (any) {
+        sketch_values(c, g, first, n, wanted, d, m, s->judge_tile + task * (VATTN_OFF_TILE + 1) * (size_t)v_dim);
+    }
     for (int32_t i = 0; i < n; i++) {
         struct vattn_evidence * e = &s->heads[head + i].evidence;
-        if (decided(c->plan, e)) {
-            continue;
+        if (wanted[i]) {
+            e->trace2 = vattn_sketch_trace2(c->plan->kern, s->buckets + (size_t)(head + i) * VATTN_BUCKETS * (size_t)v_dim, v_dim,
+                                            e->yy, small ? &e->top : NULL);
         }
-        e->trace2 = vattn_sketch_trace2(c->plan->kern, bucket + (size_t)i * VATTN_BUCKETS * (size_t)v_dim, v_dim, e->yy,
-                                        small ? &e->top : NULL);
     }
 }

@@ -32,6 +32,9 @@ struct vattn_sparse * vattn_sparse_layout(const struct vattn_plan * plan, struct
     v.weights = vattn_scratch_take(a, heads * ld, sizeof *v.weights);
     v.rows = vattn_scratch_take(a, list, sizeof *v.rows);
     v.prob = vattn_scratch_take(a, list, sizeof *v.prob);
+    v.key_prob = vattn_scratch_take(a, list, sizeof *v.key_prob);
+    v.off2 = vattn_scratch_take(a, list, sizeof *v.off2);
+    v.inverse = vattn_scratch_take(a, list, sizeof *v.inverse);
     v.draw = vattn_scratch_take(a, list, sizeof *v.draw);
     v.keep = vattn_scratch_take(a, list, sizeof *v.keep);
     v.spare = vattn_scratch_take(a, list, sizeof *v.spare);
@@ -46,6 +49,11 @@ struct vattn_sparse * vattn_sparse_layout(const struct vattn_plan * plan, struct
     v.estimates = vattn_scratch_take(a, heads * v_dim, sizeof *v.estimates);
     v.buckets = vattn_scratch_take(a, heads * VATTN_BUCKETS * v_dim, sizeof *v.buckets);
     v.judge_scratch = vattn_scratch_take(a, judges * 2 * VATTN_JUDGE_HEADS * (size_t)chunk, sizeof *v.judge_scratch);
+    v.judge_tile = vattn_scratch_take(a, judges * (VATTN_OFF_TILE + 1) * v_dim, sizeof *v.judge_tile);
+    v.kinds = VATTN_MOST_KINDS;
+    v.stand_in = vattn_scratch_take(a, heads * chunks * (size_t)v.kinds, sizeof *v.stand_in);
+    v.key_squares = vattn_scratch_take(a, heads * chunks, sizeof *v.key_squares);
+    v.kind_means = vattn_scratch_take(a, kv_heads * (size_t)v.kinds * v_dim, sizeof *v.kind_means);
     v.partials = vattn_scratch_take(a, chunks * vattn_partial_floats(o->n_heads, o->v_dim), sizeof *v.partials);
     if (s != NULL) {
         *s = v;

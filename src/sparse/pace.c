@@ -17,8 +17,8 @@
 #define CLEARLY     1.5 /* so much longer must a look seem than dense attention: the subsample tells keys and rows only roughly */
 #define PAUSE_MOST  63  /* calls */
 
-/* Rows of the cache expected to be drawn with these thresholds, by chance or not. */
-static double expected(const struct vattn_call * c, int32_t g, const float * threshold) {
+/* Rows of the cache expected to be drawn with these thresholds, by chance or not; lift: added to all scores. */
+static double expected(const struct vattn_call * c, int32_t g, const float * threshold, float lift) {
     const struct vattn_sparse * s = c->sparse;
     int32_t group = c->plan->group, n = s->sample_n[g];
     const float * sample = s->sample + (size_t)(g * group) * (size_t)s->sample_ld;
@@ -26,7 +26,7 @@ static double expected(const struct vattn_call * c, int32_t g, const float * thr
     for (int32_t j = 0; j < n; j++) {
         float x = -126.0F;
         for (int32_t i = 0; i < group; i++) {
-            float above = sample[(size_t)i * (size_t)s->sample_ld + (size_t)j] - threshold[i];
+            float above = sample[(size_t)i * (size_t)s->sample_ld + (size_t)j] + lift - threshold[i];
             x = above > x ? above : x;
         }
         sum += sample[j] < INFINITY ? (double)vattn_likelihood(x) : 0.0; /* not the padding */
@@ -38,7 +38,8 @@ static double look_cost(const struct vattn_call * c, int32_t g) {
     const struct vattn_sparse * s = c->sparse;
     const struct vattn_cost * cost = &c->plan->cost;
     int32_t head = g * c->plan->group;
-    double keys = expected(c, g, s->key_thresholds + head), rows = expected(c, g, s->thresholds + head);
+    double keys = expected(c, g, s->key_thresholds + head, c->in.index->books[g].lift);
+    double rows = expected(c, g, s->thresholds + head, 0.0F);
     return (double)c->n_visible * cost->draw + keys * cost->key + fmin(rows, keys) * cost->value;
 }
 

@@ -6,13 +6,33 @@
 #include "sparse/sparse.h"
 
 #include <math.h>
+#include <string.h>
 
 /* A query whose expected proxy error is far above what the code was calibrated for is answered exactly. */
 #define ALIEN_FACTOR 16.0F
 #define ALIEN_LEAST  0.25F /* log2 units squared: below, the proxy is good whatever the calibration saw */
 
+/* The means of the kinds as f32. */
+static void expand_kinds(struct vattn_call * c, int32_t g) {
+    const struct vattn_index * x = c->in.index;
+    size_t v_dim = (size_t)c->plan->opt.v_dim;
+    float * out = c->sparse->kind_means + (size_t)g * (size_t)c->sparse->kinds * v_dim;
+    if (x->kinds == NULL) {
+        memcpy(out, x->books[g].v_mean, v_dim * sizeof *out);
+        return;
+    }
+    static const float one = 1.0F;
+    int32_t n = vattn_sparse_kinds(c, g);
+    memset(out, 0, (size_t)n * v_dim * sizeof *out);
+    for (int32_t i = 0; i < n; i++) {
+        struct vattn_rows row = {x->kinds[g].mean + (size_t)i * x->kinds[g].row_bytes, x->kinds[g].row_bytes, NULL, 1};
+        vattn_plan_accumulate(c->plan, &row, &one, 1, 1, out + (size_t)i * v_dim);
+    }
+}
+
 void vattn_sparse_prepare(struct vattn_call * c, int32_t g) {
     struct vattn_sparse * s = c->sparse;
+    expand_kinds(c, g);
     const struct vattn_code_book * book = &c->in.index->books[g];
     int32_t d = c->plan->opt.head_dim;
     for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {

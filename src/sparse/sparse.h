@@ -10,6 +10,7 @@
 #include "verify/certificate.h"
 
 #define VATTN_JUDGE_HEADS 4 /* query heads of one judge task */
+#define VATTN_OFF_TILE    64 /* rows whose distance from their kinds is written out at a time */
 
 /* One query head. */
 struct vattn_head {
@@ -69,10 +70,18 @@ struct vattn_sparse {
     float * weights;        /* [n_heads][ld] e/pi of the rows read, compact per chunk */
     int32_t * rows;         /* [n_kv_heads][ld + 64 n_chunks] rows read, per chunk from chunk * (chunk + 64) */
     int32_t * prob;         /* same: pi in units of 2^-24 */
+    int32_t * key_prob;     /* same: pi1, the probability of its key */
+    float * off2;           /* same: squared distance of the value from the mean of its kind, rows with pi < 1 only */
     int32_t * draw;         /* same: u in units of 2^-24, -1 = always read */
     int32_t * keep;         /* same: positions that the second stage keeps */
     float * spare;          /* same */
-    int8_t * list_bonus;    /* same: value bonus of the keys read */
+    float * inverse;        /* same: 1/pi1 of the keys read */
+    int8_t * list_bonus;    /* same: how far the values of the keys read are from their kinds */
+    float * stand_in;       /* [n_heads][n_chunks][kinds] weights of the kinds' means: sum of e/pi1 less sum of e/pi */
+    float * key_squares;    /* [n_heads][n_chunks] sum (1 - pi1) (e/pi1)^2 over the keys read */
+    float * kind_means;     /* [n_kv_heads][kinds][v_dim] the means of the kinds, f32 */
+    float * judge_tile;     /* [judge tasks][VATTN_OFF_TILE + 1][v_dim] */
+    int32_t kinds;          /* stride of stand_in and kind_means */
     float * sure_sum;       /* [n_heads] log2 of the weights of the rows that are always read */
     float * chunk_max;      /* [n_heads][n_chunks] largest proxy score */
     float * design_sums;    /* [n_heads][2] */
@@ -116,6 +125,28 @@ static inline int64_t vattn_sparse_chunk_end(const struct vattn_call * c, int32_
 /* Value bonus of the rows of KV head g from `row` on, eighths of log2 units. */
 static inline const int8_t * vattn_sparse_bonus(const struct vattn_call * c, int32_t g, int64_t row) {
     return vattn_index_bonus(c->in.index, g) + row;
+}
+
+/* How far the values of KV head g are from their kinds, eighths of log2 units of v_rms. */
+static inline const int8_t * vattn_sparse_off(const struct vattn_call * c, int32_t g) {
+    const struct vattn_index * x = c->in.index;
+    return x->kinds != NULL ? x->off + (size_t)g * (size_t)x->capacity : vattn_sparse_bonus(c, g, 0);
+}
+
+/* Kind of the value of a row; an index without kinds has one, the mean value. */
+static inline int32_t vattn_sparse_kind(const struct vattn_call * c, int32_t g, int32_t row) {
+    const struct vattn_index * x = c->in.index;
+    return x->kinds != NULL ? x->kind[(size_t)g * (size_t)x->capacity + (size_t)row] : 0;
+}
+
+static inline int32_t vattn_sparse_kinds(const struct vattn_call * c, int32_t g) {
+    const struct vattn_index * x = c->in.index;
+    return x->kinds != NULL ? x->kinds[g].branches * x->kinds[g].leaves : 1;
+}
+
+static inline const float * vattn_sparse_kind_mean(const struct vattn_call * c, int32_t g, int32_t kind) {
+    return c->sparse->kind_means +
+           ((size_t)g * (size_t)c->sparse->kinds + (size_t)kind) * (size_t)c->plan->opt.v_dim;
 }
 
 /* layout.c */

@@ -3,7 +3,9 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/half.h"
 #include "base/random.h"
 
 /* The piecewise linear 2^x: 2^floor(x) (1 + x - floor(x)). */
@@ -27,11 +29,13 @@ static double units(double x) {
     return x >= 0.0 ? VATTN_PROB_ONE : trunc(VATTN_PROB_ONE * piecewise_exp2(fmax(x, -126.0)));
 }
 
-/* pi of a row for the group of head h, in units of 2^-24: keys are drawn by proxies, values by exact scores. */
-static double probability(const struct layer * l, const struct vattn_call * c, int32_t h, int64_t row) {
+/* pi of a row for the group of head h, in units of 2^-24: keys are drawn by proxies (*key), values by exact scores. */
+static double probability(const struct layer * l, const struct vattn_call * c, int32_t h, int64_t row, double * key) {
     const struct vattn_sparse * s = c->sparse;
     int32_t group = c->plan->group, first = h / group * group;
     double proxy = -INFINITY, exact = -INFINITY, bonus = vattn_sparse_bonus(c, h / group, row)[0] / 8.0;
+    double off = vattn_sparse_off(c, h / group)[row] / 8.0;
+    *key = VATTN_PROB_ONE;
     if (((unsigned)s->sure[row / 16] >> (row % 16) & 1U) != 0) {
         return VATTN_PROB_ONE;
     }
@@ -42,8 +46,8 @@ static double probability(const struct layer * l, const struct vattn_call * c, i
         proxy = fmax(proxy, (double)d);
         exact = fmax(exact, (double)e);
     }
-    double key = fmax(VATTN_PROB_ONE >> 10, units((double)(float)(proxy + bonus)));
-    return fmin(key, fmax(floor(key / 8.0), units((double)(float)(exact + bonus))));
+    *key = fmax(VATTN_PROB_ONE >> 10, units((double)(float)(proxy + bonus)));
+    return fmin(*key, fmax(floor(*key / 16.0), units((double)(float)(exact + off))));
 }
 
 static bool drawn(const struct vattn_call * c, int32_t h, int64_t row, double p) {
@@ -56,59 +60,131 @@ static bool drawn(const struct vattn_call * c, int32_t h, int64_t row, double p)
     return (double)(word[row & 3] >> 8) < p;
 }
 
-void twin_look(const struct layer * l, const struct vattn_call * c, int32_t h, struct twin * t) {
-    int32_t dv = l->options.v_dim, g = h / c->plan->group;
-    int64_t n = l->kv.n_keys;
-    double *e = malloc((size_t)n * sizeof *e), *pi = malloc((size_t)n * sizeof *pi), m = -INFINITY, d = 0.0;
-    *t = (struct twin){.o = calloc((size_t)dv, sizeof *t->o)};
-    for (int64_t r = 0; r < n; r++) {
-        double p = probability(l, c, h, r);
-        pi[r] = drawn(c, h, r, p) ? p / VATTN_PROB_ONE : 0.0;
-        e[r] = score(l, h, r);
-        m = fmax(m, e[r]);
+/* What is known of the value of a row without reading it: the mean of its kind, from the tables of the index. */
+static void mean_of_kind(const struct layer * l, int32_t g, int64_t row, double * out) {
+    const struct vattn_index * x = l->index;
+    const struct vattn_kinds * kinds = &x->kinds[g];
+    const char * mean = kinds->mean + (size_t)x->kind[(size_t)g * (size_t)x->capacity + (size_t)row] * kinds->row_bytes;
+    for (int32_t a = 0; a < l->options.v_dim; a++) {
+        uint16_t half;
+        float whole;
+        if (l->options.v_type == VATTN_TYPE_F16) {
+            memcpy(&half, mean + 2 * a, sizeof half);
+            out[a] = (double)vattn_half_to_float(half);
+        } else {
+            memcpy(&whole, mean + 4 * a, sizeof whole);
+            out[a] = (double)whole;
+        }
     }
-#define V(r, a) ((double)l->v32[((size_t)(r) * (size_t)l->options.n_kv_heads + (size_t)g) * (size_t)dv + (size_t)(a)])
+}
+
+/* S += w x x' */
+static void add_square(double * S, const double * x, double w, int32_t n) {
+    for (int32_t a = 0; a < n; a++) {
+        for (int32_t b = 0; b < n; b++) {
+            S[a * n + b] += w * x[a] * x[b];
+        }
+    }
+}
+
+static double norm2(const double * x, int32_t n) {
+    double sum = 0.0;
+    for (int32_t a = 0; a < n; a++) {
+        sum += x[a] * x[a];
+    }
+    return sum;
+}
+
+/* Rows of a look: weights e relative to the largest, probabilities of what was drawn, 0 where it was not. */
+struct drawn_rows {
+    double *e, *key, *pi;
+};
+
+static void draw_rows(const struct layer * l, const struct vattn_call * c, int32_t h, struct drawn_rows * x) {
+    int64_t n = l->kv.n_keys;
+    double m = -INFINITY;
+    *x = (struct drawn_rows){calloc((size_t)n, sizeof(double)), calloc((size_t)n, sizeof(double)),
+                             calloc((size_t)n, sizeof(double))};
     for (int64_t r = 0; r < n; r++) {
-        e[r] = exp(e[r] - m);
-        if (pi[r] > 0.0) {
-            t->rows++;
-            d += e[r] / pi[r];
-            for (int32_t a = 0; a < dv; a++) {
-                t->o[a] += e[r] / pi[r] * V(r, a);
-            }
+        double key, p = probability(l, c, h, r, &key);
+        x->key[r] = drawn(c, h, r, key) ? key / VATTN_PROB_ONE : 0.0;
+        x->pi[r] = drawn(c, h, r, p) ? p / VATTN_PROB_ONE : 0.0;
+        x->e[r] = score(l, h, r);
+        m = fmax(m, x->e[r]);
+    }
+    for (int64_t r = 0; r < n; r++) {
+        x->e[r] = exp(x->e[r] - m);
+    }
+}
+
+/* N = sum_keys e/pi1 mu + sum_rows e/pi (v - mu),  D = sum_keys e/pi1; returns D, t->o = N/D. */
+static double twin_estimate(const struct layer * l, int32_t g, const struct drawn_rows * x, struct twin * t) {
+    int32_t dv = l->options.v_dim, kv = l->options.n_kv_heads;
+    double d = 0.0, *mu = malloc((size_t)dv * sizeof *mu);
+    for (int64_t r = 0; r < l->kv.n_keys; r++) {
+        const float * v = l->v32 + ((size_t)r * (size_t)kv + (size_t)g) * (size_t)dv;
+        double key = x->key[r] > 0.0 ? x->e[r] / x->key[r] : 0.0, value = x->pi[r] > 0.0 ? x->e[r] / x->pi[r] : 0.0;
+        if (key == 0.0) { /* a value is read only where its key is */
+            continue;
+        }
+        mean_of_kind(l, g, r, mu);
+        d += key;
+        t->rows += value > 0.0 ? 1 : 0;
+        for (int32_t a = 0; a < dv; a++) {
+            t->o[a] += key * mu[a] + (value > 0.0 ? value * ((double)v[a] - mu[a]) : 0.0);
         }
     }
     for (int32_t a = 0; a < dv; a++) {
         t->o[a] /= d;
     }
-    double *S = calloc((size_t)dv * (size_t)dv, sizeof *S), *bias = calloc((size_t)dv, sizeof *bias), q = 0.0;
-    for (int64_t r = 0; r < n; r++) {
-        double w = pi[r] > 0.0 ? (1.0 - pi[r]) / (pi[r] * pi[r]) * e[r] * e[r] / (d * d) : 0.0, y = 0.0;
-        if (w == 0.0) {
+    free(mu);
+    return d;
+}
+
+/* The covariance of the error as the rows that were read tell it: of drawing keys, and of drawing values. */
+static void twin_variance(const struct layer * l, int32_t g, const struct drawn_rows * x, double d, struct twin * t) {
+    int32_t dv = l->options.v_dim, kv = l->options.n_kv_heads;
+    double *S = calloc((size_t)dv * (size_t)dv, sizeof *S), *far = malloc(2 * (size_t)dv * sizeof *far), *off = far + dv, q = 0.0;
+    double * bias = calloc((size_t)dv, sizeof *bias);
+    for (int64_t r = 0; r < l->kv.n_keys; r++) {
+        double pi = x->pi[r], key = x->key[r], e = x->e[r] / d;
+        if (key > 0.0) {
+            t->a0 += (1.0 - key) / (key * key) * e * e;
+        }
+        if (!(pi > 0.0) || pi == 1.0) {
             continue;
         }
+        const float * v = l->v32 + ((size_t)r * (size_t)kv + (size_t)g) * (size_t)dv;
+        mean_of_kind(l, g, r, off);
         for (int32_t a = 0; a < dv; a++) {
-            double x = V(r, a) - t->o[a];
-            y += w * x * x;
-            bias[a] += w * x;
-            for (int32_t b = 0; b < dv; b++) {
-                S[a * dv + b] += w * x * (V(r, b) - t->o[b]);
-            }
+            far[a] = (double)v[a] - t->o[a];
+            off[a] = (double)v[a] - off[a];
         }
+        double of_key = e * e / pi * (1.0 / key - 1.0), of_value = e * e / pi * (1.0 / pi - 1.0 / key);
+        double y = of_key * norm2(far, dv) + of_value * norm2(off, dv);
+        add_square(S, far, of_key, dv);
+        add_square(S, off, of_value, dv);
         t->v += y;
-        t->a0 += w;
-        q += (1.0 - pi[r]) * y * y;
+        q += (1.0 - pi) * y * y;
+        for (int32_t a = 0; a < dv; a++) { /* D and N - o D vary together through the keys alone */
+            bias[a] += of_key * far[a];
+        }
     }
-    for (int32_t i = 0; i < dv * dv; i++) {
-        t->trace2 += S[i] * S[i];
-    }
-    for (int32_t a = 0; a < dv; a++) {
-        t->bias += bias[a] * bias[a];
-    }
-    t->bias = sqrt(t->bias);
+    t->trace2 = norm2(S, dv * dv);
+    t->bias = sqrt(norm2(bias, dv));
     t->neff = t->v * t->v / q;
     free(S);
     free(bias);
-    free(e);
-    free(pi);
+    free(far);
+}
+
+void twin_look(const struct layer * l, const struct vattn_call * c, int32_t h, struct twin * t) {
+    int32_t g = h / c->plan->group;
+    struct drawn_rows x;
+    *t = (struct twin){.o = calloc((size_t)l->options.v_dim, sizeof *t->o)};
+    draw_rows(l, c, h, &x);
+    twin_variance(l, g, &x, twin_estimate(l, g, &x, t), t);
+    free(x.e);
+    free(x.key);
+    free(x.pi);
 }

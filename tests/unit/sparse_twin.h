@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The double-precision twin of a sparse look, written to be read: same proxies and thresholds, everything else anew.
+ * The double-precision twin of a sparse look, written to be read: same proxies, thresholds and kinds, everything else anew.
  */
 #ifndef VATTN_TEST_SPARSE_TWIN_H
 #define VATTN_TEST_SPARSE_TWIN_H
@@ -14,7 +14,7 @@ struct twin {
     double v;         /* tr S */
     double trace2;    /* tr(S^2), the full matrix */
     double neff, a0;
-    double bias;      /* |sum w (v - o)|, exactly */
+    double bias;      /* |sum over rows 1/pi (1/pi1 - 1) (e/D)^2 (v - o)|, the bias of the ratio */
 };
 
 /* The last look of head h of a finished call.  Free t->o. */
