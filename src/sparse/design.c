@@ -22,7 +22,7 @@
 #define LN2         0.6931472F
 #define FIRST_DRAWS 12.0F   /* effective draws that the first look is designed for */
 #define FIRST_NU    12.0    /* degrees of freedom that it expects */
-#define FIRST_LESS  (-0.3F) /* log2 of the variance that it leaves to another look: most heads profit from neighbours */
+#define FIRST_LESS  (-0.6F) /* log2 of the variance that it leaves to another look: most heads profit from neighbours */
 #define LAYER_MORE  0.3F    /* the same of a layer's, whose KV heads know nothing of one another */
 #define CAP_MARGIN  0.3F    /* octaves that its caps are below what guard C is expected to ask for */
 #define KEY_MARGIN  0.5F    /* keys are read this many octaves below t, plus the proxy's expected error */

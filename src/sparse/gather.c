@@ -124,19 +124,23 @@ static void weigh(struct vattn_call * c, int32_t g, int32_t chunk, struct vattn_
     memcpy(w, own, (size_t)list->n_rows * sizeof *w);
 }
 
-/* Squared distances of the values drawn by chance from the means of their kinds. */
-static void measure_off(struct vattn_call * c, int32_t g, const struct vattn_chunk * list, const int32_t * rows, float * off2) {
-    float x[VATTN_MAX_DIM];
-    for (int32_t k = 0; k < list->n_tail; k++) {
+/* What JUDGE needs to know of the rows drawn by chance, the same for all heads: their shares, and |v - mu|^2. */
+static void measure_rows(struct vattn_call * c, int32_t g, int32_t chunk, const float * gain) {
+    static const float none = 0.0F;
+    struct vattn_sparse * s = c->sparse;
+    size_t at = vattn_sparse_list(s, g, chunk);
+    const int32_t *rows = s->rows + at, *prob = s->prob + at;
+    float sink[VATTN_BUCKETS * VATTN_MAX_DIM]; /* the kernel's second result: only the first bucket, not wanted */
+    memset(sink, 0, (size_t)c->plan->opt.v_dim * sizeof *sink);
+    for (int32_t k = 0; k < vattn_sparse_chunk(s, g, chunk)->n_tail; k++) {
+        float pi = (float)prob[k] * (1.0F / VATTN_PROB_ONE), share = 1.0F / gain[k];
+        s->key_share[at + (size_t)k] = share > pi ? share - pi : 0.0F;
+        s->value_share[at + (size_t)k] = 1.0F - share;
         struct vattn_rows value = vattn_v_rows(c->in.kv, g);
         value.index = rows + k;
         value.n = 1;
-        vattn_kinds_off(c->plan, &value, vattn_sparse_kind_mean(c, g, vattn_sparse_kind(c, g, rows[k])), x);
-        float sum[8] = {0};
-        for (int32_t a = 0; a < c->plan->opt.v_dim; a++) {
-            sum[a & 7] += x[a] * x[a];
-        }
-        off2[k] = ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
+        const float * mean = vattn_sparse_kind_mean(c, g, vattn_sparse_kind(c, g, rows[k]));
+        vattn_plan_deviation(c->plan, &value, mean, &none, 1, 1, 0, s->off2 + at + (size_t)k, sink);
     }
 }
 
@@ -154,10 +158,10 @@ void vattn_sparse_gather(struct vattn_call * c, int32_t g, int32_t chunk) {
         return;
     }
     float * gain = s->off2 + at; /* pi1/pi, until the distances are measured */
+    int32_t * kind = s->draw + at;
     for (int32_t k = 0; k < out->n_rows; k++) {
         gain[k] = (float)key_prob[keep[k]] / (float)prob[keep[k]];
     }
-    int32_t * kind = s->draw + at;
     for (int32_t j = 0; j < out->n_keys; j++) {
         kind[j] = vattn_sparse_kind(c, g, rows[j]);
     }
@@ -166,8 +170,7 @@ void vattn_sparse_gather(struct vattn_call * c, int32_t g, int32_t chunk) {
     }
     compact_ints(rows, keep, out->n_rows, kind);
     compact_ints(prob, keep, out->n_rows, kind);
-    compact_ints(key_prob, keep, out->n_rows, kind);
-    measure_off(c, g, out, rows, s->off2 + at);
+    measure_rows(c, g, chunk, gain);
     struct vattn_rows v = vattn_v_rows(c->in.kv, g);
     v.index = rows;
     v.n = out->n_rows;

@@ -57,49 +57,44 @@ static void estimate(struct vattn_call * c, int32_t head, float * o, double * d_
     *a0 = squares / (d * d);
 }
 
-/* What the two parts of the variance weigh for one row, of (e/pi)^2: pi (1/pi1 - 1) and 1 - pi/pi1. */
-static float share_key(int32_t prob, int32_t key_prob) {
-    return (float)((double)prob / (double)key_prob * (double)(VATTN_PROB_ONE - key_prob) * (1.0 / VATTN_PROB_ONE));
-}
-
-static float share_value(int32_t prob, int32_t key_prob) {
-    return (float)((double)(key_prob - prob) / (double)key_prob);
-}
-
 /* The tail rows of one chunk. */
 struct tail {
-    const int32_t *rows, *prob, *key_prob;
-    const float * off2;
+    const int32_t *rows, *prob;
+    const float *key_share, *value_share, *off2;
     int32_t n;
 };
 
 static struct tail tail_of(const struct vattn_sparse * s, int32_t g, int32_t chunk) {
     size_t at = vattn_sparse_list(s, g, chunk);
-    return (struct tail){s->rows + at, s->prob + at, s->key_prob + at, s->off2 + at, vattn_sparse_chunk(s, g, chunk)->n_tail};
+    return (struct tail){s->rows + at, s->prob + at, s->key_share + at, s->value_share + at, s->off2 + at,
+                         vattn_sparse_chunk(s, g, chunk)->n_tail};
 }
 
 /* root_j = +-sqrt(pi (1/pi1 - 1)) (e/pi) / D */
 static void key_roots(const struct vattn_sparse * s, const struct tail * t, const float * weight, float scale, float * root) {
     for (int32_t j = 0; j < t->n; j++) {
-        root[j] = vattn_sketch_sign(s->sign_key, t->rows[j]) * sqrtf(share_key(t->prob[j], t->key_prob[j])) * weight[j] * scale;
+        root[j] = vattn_sketch_sign(s->sign_key, t->rows[j]) * sqrtf(t->key_share[j]) * weight[j] * scale;
     }
+}
+
+static double total(const double sum[4]) {
+    return (sum[0] + sum[2]) + (sum[1] + sum[3]);
 }
 
 static void add_evidence(struct vattn_evidence * e, const struct tail * t, const float * weight, float scale, const float * root,
                          const float * dist2) {
-    double v = 0.0, yy = 0.0, q = 0.0;
+    double v[4] = {0}, yy[4] = {0}, q[4] = {0}, scale2 = (double)scale * (double)scale;
     for (int32_t j = 0; j < t->n; j++) {
-        double w = (double)weight[j] * (double)scale;
         double key = (double)root[j] * (double)root[j] * (double)dist2[j];
-        double value = w * w * (double)share_value(t->prob[j], t->key_prob[j]) * (double)t->off2[j];
+        double value = scale2 * ((double)weight[j] * (double)weight[j]) * (double)t->value_share[j] * (double)t->off2[j];
         double miss = (double)(VATTN_PROB_ONE - t->prob[j]) * (1.0 / VATTN_PROB_ONE), y = key + value;
-        v += y;
-        yy += key * key + value * value;
-        q += miss * y * y;
+        v[j & 3] += y;
+        yy[j & 3] += key * key + value * value;
+        q[j & 3] += miss * y * y;
     }
-    e->v += v;
-    e->yy += yy;
-    e->q += q;
+    e->v += total(v);
+    e->yy += total(yy);
+    e->q += total(q);
     e->draws += t->n;
 }
 
@@ -165,7 +160,7 @@ static void sketch_values(struct vattn_call * c, int32_t g, int32_t first, int32
                 const float * w = weights_of(c, head, k, d[i], m[i], &scale);
                 for (int32_t j = 0; j < x.n && wanted[i]; j++) {
                     root[j] = vattn_sketch_sign(~s->sign_key, t.rows[at + j]) *
-                              sqrtf(share_value(t.prob[at + j], t.key_prob[at + j])) * w[at + j] * scale;
+                              sqrtf(t.value_share[at + j]) * w[at + j] * scale;
                 }
                 if (wanted[i]) {
                     c->plan->kern->deviation_f32(&x, zero, root, VATTN_OFF_TILE, 1, (int32_t)v_dim, seen, dist2,

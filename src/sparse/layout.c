@@ -33,6 +33,8 @@ struct vattn_sparse * vattn_sparse_layout(const struct vattn_plan * plan, struct
     v.rows = vattn_scratch_take(a, list, sizeof *v.rows);
     v.prob = vattn_scratch_take(a, list, sizeof *v.prob);
     v.key_prob = vattn_scratch_take(a, list, sizeof *v.key_prob);
+    v.key_share = vattn_scratch_take(a, list, sizeof *v.key_share);
+    v.value_share = vattn_scratch_take(a, list, sizeof *v.value_share);
     v.off2 = vattn_scratch_take(a, list, sizeof *v.off2);
     v.inverse = vattn_scratch_take(a, list, sizeof *v.inverse);
     v.draw = vattn_scratch_take(a, list, sizeof *v.draw);

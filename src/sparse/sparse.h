@@ -71,6 +71,7 @@ struct vattn_sparse {
     int32_t * rows;         /* [n_kv_heads][ld + 64 n_chunks] rows read, per chunk from chunk * (chunk + 64) */
     int32_t * prob;         /* same: pi in units of 2^-24 */
     int32_t * key_prob;     /* same: pi1, the probability of its key */
+    float *key_share, *value_share; /* same: pi (1/pi1 - 1) and 1 - pi/pi1, what drawing keys and values adds to (e/pi)^2 */
     float * off2;           /* same: squared distance of the value from the mean of its kind, rows with pi < 1 only */
     int32_t * draw;         /* same: u in units of 2^-24, -1 = always read */
     int32_t * keep;         /* same: positions that the second stage keeps */
