@@ -23,6 +23,7 @@
 #define FIRST_DRAWS 12.0F   /* effective draws that the first look is designed for */
 #define FIRST_NU    12.0    /* degrees of freedom that it expects */
 #define FIRST_LESS  (-0.6F) /* log2 of the variance that it leaves to another look: most heads profit from neighbours */
+#define WARM_MORE   0.3F    /* the same of a warm call, which is to pass at once: half of the calls would fail at 0 */
 #define LAYER_MORE  0.3F    /* the same of a layer's, whose KV heads know nothing of one another */
 #define CAP_MARGIN  0.3F    /* octaves that its caps are below what guard C is expected to ask for */
 #define KEY_MARGIN  0.5F    /* keys are read this many octaves below t, plus the proxy's expected error */
@@ -198,7 +199,7 @@ static void set_goal(struct vattn_call * c, int32_t h) {
     struct vattn_head * head = &s->heads[h];
     const struct vattn_learned * l = learned(c, h);
     double eps = c->plan->opt.eps;
-    float factor = expected_factor(c, h) + (l != NULL ? l->log2_factor : FIRST_LESS);
+    float factor = expected_factor(c, h) + (l != NULL ? l->log2_factor + WARM_MORE : FIRST_LESS);
     head->goal = 2.0F * (log2f((float)eps) + head->log2_sum) - expected_c(c, l, FIRST_NU) - factor;
     head->least = FIRST_DRAWS;
     float start =
@@ -215,7 +216,7 @@ static void set_shared_goal(struct vattn_call * c, int32_t g) {
     for (int32_t h = first; h < first + group; h++) {
         struct vattn_head * head = &s->heads[h];
         const struct vattn_learned * l = learned(c, h);
-        float factor = expected_factor(c, h) + (l != NULL ? l->log2_factor : FIRST_LESS);
+        float factor = expected_factor(c, h) + (l != NULL ? l->log2_factor + WARM_MORE : FIRST_LESS);
         head->unit = factor + log2f(head->output2) - 2.0F * head->log2_sum;
         output2 += (double)head->output2;
     }

@@ -205,6 +205,102 @@ static void cancellation_is_exact(void ** state) {
     layer_free(&l);
 }
 
+/* log2 D and ||o||^2 / v_rms^2 of head h by the forecast's definition: exact scores of all rows, double precision. */
+static void twin_forecast(const struct layer * l, const struct vattn_call * c, int32_t h, double * log2_d, double * output2) {
+    const struct vattn_sparse * s = c->sparse;
+    int32_t d = l->options.head_dim, dv = l->options.v_dim, kv = l->options.n_kv_heads, g = h / c->plan->group;
+    const struct vattn_code_book * book = &l->index->books[g];
+    double sure = 0.0, all = 0.0, squares = 0.0, norm2 = 0.0, * mean = calloc((size_t)dv, sizeof *mean);
+    for (int64_t r = 0; r < l->kv.n_keys; r++) {
+        double x = 0.0;
+        for (int32_t a = 0; a < d; a++) {
+            x += (double)l->q[h * d + a] * (double)l->k32[(r * kv + g) * d + a];
+        }
+        x = exp(x * (double)l->options.scale);
+        all += x;
+        if (((unsigned)s->sure[r / 16] >> (r % 16) & 1U) == 0) {
+            squares += x * x;
+            continue;
+        }
+        sure += x;
+        for (int32_t a = 0; a < dv; a++) {
+            mean[a] += x * (double)l->v32[(r * kv + g) * dv + a];
+        }
+    }
+    for (int32_t a = 0; a < dv; a++) {
+        double o = mean[a] / all + (1.0 - sure / all) * (double)book->v_mean[a];
+        norm2 += o * o;
+    }
+    *log2_d = log2(all);
+    *output2 = fmax(norm2 / (double)(book->v_rms * book->v_rms), 0.05) + squares / (all * all);
+    free(mean);
+}
+
+/* Proxies and a subsample of them come near what all exact scores would say. */
+static void forecasts_are_near(void ** state) {
+    (void)state;
+    struct vattn_options o = sparse_options(7, 1, 64, 9000);
+    struct layer l;
+    layer_make(&l, &o, 90);
+    layer_index(&l);
+    struct vattn_input in = layer_input(&l, 3);
+    struct vattn_call * c;
+    assert_int_equal(vattn_call_begin(l.plan, &in, l.work, l.work_bytes, &c), VATTN_STATUS_OK);
+    for (int32_t n; (n = vattn_call_next(c)) > 0;) {
+        for (int32_t t = 0; t < n; t++) {
+            vattn_call_task(c, t);
+        }
+    }
+    for (int32_t h = 0; h < o.n_heads; h++) {
+        double log2_d, output2;
+        twin_forecast(&l, c, h, &log2_d, &output2);
+        assert_true(fabs((double)c->sparse->heads[h].log2_sum - log2_d) < 0.7);
+        assert_true(fabs(log2((double)c->sparse->heads[h].output2 / output2)) < 1.0);
+    }
+    layer_free(&l);
+}
+
+/* The controller must neither cost rows nor looks. */
+static void a_warm_call_is_no_dearer(void ** state) {
+    (void)state;
+    struct vattn_options o = sparse_options(7, 1, 64, 9000);
+    struct layer l;
+    o.eps = 0.05;
+    layer_make(&l, &o, 91);
+    layer_index(&l);
+    void * warm = calloc(1, vattn_state_bytes(l.plan));
+    vattn_state_init(l.plan, warm);
+    int64_t rows[2] = {0}, looks[2] = {0};
+    for (uint64_t nonce = 0; nonce < 24; nonce++) {
+        for (int i = 0; i < 2; i++) {
+            struct vattn_input in = layer_input(&l, nonce);
+            in.state = i == 1 ? warm : NULL;
+            assert_int_equal(vattn_attend(l.plan, &in, l.work, l.work_bytes), VATTN_STATUS_OK);
+            rows[i] += nonce < 8 ? 0 : l.cert[0].rows_kv;
+            looks[i] += nonce < 8 ? 0 : l.cert[0].rounds;
+        }
+    }
+    print_message("cold %lld rows, %lld looks; warm %lld rows, %lld looks\n", (long long)rows[0], (long long)looks[0],
+                  (long long)rows[1], (long long)looks[1]);
+    assert_true(rows[1] * 20 <= rows[0] * 21);
+    assert_true(looks[1] <= looks[0]);
+    free(warm);
+    layer_free(&l);
+}
+
+/* What is allowed belongs to ||o||, the estimate is longer by its own variance; a bias counts as a square. */
+static void evidence_is_judged_by_definition(void ** state) {
+    (void)state;
+    struct vattn_quantile table;
+    vattn_quantile_init(&table, 0.05);
+    struct vattn_evidence e = {.o2 = 4.0, .v = 0.04, .yy = 1e-4, .q = 1e-5, .a0 = 0.01, .trace2 = 1.6e-4};
+    double c = vattn_quantile_f(&table, 10.0, 2.0 * 0.04 * 0.04 / 1e-5);
+    assert_true(relative(vattn_evidence_allowed(&e, 0.1), 0.1 * sqrt(3.96)) < 1e-12);
+    assert_true(relative(vattn_evidence_bound(&e, &table, 64, 1.0), sqrt(c * 0.04 * 1.01)) < 1e-12);
+    e.v = 4.1;
+    assert_true(vattn_evidence_allowed(&e, 0.1) == 0.0);
+}
+
 static void paper_d_claims_nothing_about_the_output(void ** state) {
     (void)state;
     struct vattn_options o = layer_options(4, 2, 64, 4000);
@@ -224,6 +320,8 @@ int main(void) {
         cmocka_unit_test(agrees_with_twin),   cmocka_unit_test(threads_do_not_matter),
         cmocka_unit_test(masks_and_coverage), cmocka_unit_test(falls_back_to_exact),
         cmocka_unit_test(slow_heads_are_exact),
-        cmocka_unit_test(cancellation_is_exact), cmocka_unit_test(paper_d_claims_nothing_about_the_output)};
+        cmocka_unit_test(cancellation_is_exact), cmocka_unit_test(forecasts_are_near),
+        cmocka_unit_test(a_warm_call_is_no_dearer), cmocka_unit_test(evidence_is_judged_by_definition),
+        cmocka_unit_test(paper_d_claims_nothing_about_the_output)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
