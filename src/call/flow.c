@@ -261,6 +261,11 @@ static int32_t claim(struct vattn_flow * f) {
     return (int32_t)(t & MASK);
 }
 
+int32_t vattn_flow_upcoming(const struct vattn_flow * f, int32_t task) {
+    const int32_t first_free = (int32_t)(atomic_load_explicit(&f->ticket, memory_order_relaxed) & MASK);
+    return first_free > task ? first_free : task + 1; /* in lock step nobody counts the tickets */
+}
+
 /* Scope layer: the last flow to come to the verdict speaks it for all that wait for it. */
 static void arrive(struct vattn_call * c) {
     if (atomic_fetch_sub_explicit(&c->n_awaited, 1, memory_order_acq_rel) > 1) {
@@ -338,7 +343,8 @@ static void rest(int32_t turns) {
 }
 
 void vattn_call_work(struct vattn_call * c) {
-    int32_t at = atomic_fetch_add_explicit(&c->n_workers, 1, memory_order_relaxed); /* threads start at different flows */
+    int32_t at =
+        atomic_fetch_add_explicit(&c->n_workers, 1, memory_order_relaxed); /* threads start at different flows */
     for (int32_t turns = 0; atomic_load_explicit(&c->n_running, memory_order_acquire) > 0;) {
         if (work_once(c, &at)) {
             turns = 0;

@@ -63,7 +63,7 @@ struct vattn_score_bound vattn_strict_bound(const struct vattn_call * c, int32_t
     const struct vattn_code_book * b = &c->in.index->books[g];
     int32_t d = c->plan->opt.head_dim;
     float w[VATTN_MAX_DIM];
-    struct vattn_rows inverse = {b->inverse, (size_t)d * sizeof *q, NULL, d};
+    struct vattn_rows inverse = {.base = b->inverse, .stride = (size_t)d * sizeof *q, .n = d};
     c->plan->kern->score_f32(&inverse, q, 1, d, w, d);
     double basis_norm, size, unlikely2 = 0.0;
     double lost = mismatch(b, q, w, d, &basis_norm), rounding = weights_rounding(b, w, code, &size);
