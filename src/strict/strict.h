@@ -21,9 +21,10 @@
 #define VATTN_STRICT_STRIP 256    /* rows at a time */
 #define VATTN_STRICT_SAMPLE 1024  /* rows that the design of a later look works with */
 
-/* |s - s^| <= min(residual * reach.residual, unlikely * reach.unlikely) + slack, log2 units */
+/* |s - s^| <= min(residual * reach.residual, unlikely * reach.unlikely) + slack, log2 units; exact: rounding of a score that
+ * was computed from its key. */
 struct vattn_score_bound {
-    float residual, unlikely, slack;
+    float residual, unlikely, slack, exact;
 };
 
 /* One query head. */
