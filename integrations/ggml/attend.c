@@ -143,7 +143,7 @@ static bool attend_row(struct plug_context * context, const struct ggml_tensor *
         memset(row->input.out, 0, (size_t)node->src[0]->ne[2] * (size_t)node->src[2]->ne[0] * sizeof(float));
         return true;
     }
-    if (row->layer != NULL && vattn_plan_options(row->plan)->method == VATTN_METHOD_SPARSE) {
+    if (row->layer != NULL && plug_uses_index(vattn_plan_options(row->plan)->method)) {
         bring_index(row, context);
     }
     if (row->layer != NULL && plug_options.capture != NULL && node->src[0]->ne[1] * node->src[0]->ne[3] == 1) {

@@ -45,7 +45,7 @@ const struct vattn_plan * plug_layer_plan(struct plug_layer * layer, enum vattn_
         struct vattn_options options = layer->options;
         options.method = method;
         options.n_layers = plug_roots_layers();
-        options.window = method == VATTN_METHOD_SPARSE ? -1 : 0; /* sparse: the recent rows are those left uncovered */
+        options.window = plug_uses_index(method) ? -1 : 0; /* sparse: the recent rows are those left uncovered */
         if (vattn_plan_create(&options, plan, NULL) != VATTN_STATUS_OK) {
             *plan = NULL;
         }

@@ -149,9 +149,10 @@ static void run(struct vattn_call * c, const struct vattn_flow * f, int32_t task
 
 /* ---------------------------------------------------------------------------------------------------------- start */
 
-/* Sparse pays only with an index and enough keys; else the same call is exact. */
+/* Sparse pays only with an index and enough keys; else the same call is exact.  Strict needs an index made for it. */
 static bool is_sparse(const struct vattn_call * c) {
-    return (c->sparse != NULL || c->strict != NULL) && vattn_index_calibrated(c->in.index) &&
+    bool serves = c->sparse != NULL || (c->strict != NULL && c->in.index != NULL && c->in.index->reach != NULL);
+    return serves && vattn_index_calibrated(c->in.index) &&
            c->in.kv->n_keys <= c->in.index->capacity && c->n_visible >= c->plan->opt.min_keys;
 }
 
