@@ -60,7 +60,7 @@ def measure(args):
     from methods.inputs import Capture
     from methods.measure import Laboratory
     captures = [Capture(path) for path in args.captures or made_captures(args)]
-    laboratory = Laboratory(args.vattn, captures, args.draws, args.threads, args.memory)
+    laboratory = Laboratory(args.vattn, args.via, captures, args.draws, args.threads, args.memory)
     laboratory.progress.total = series.expected(args.only, args.densities)
     rows = []
     try:
@@ -95,7 +95,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("captures", nargs="*")
     parser.add_argument("--vattn", default=str(ROOT / "build/release/tools/vattn"))
-    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--via", default=[], type=str.split, help="words before every run, such as 'nice' or those of a lock")
+    parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="runs at a time")
     parser.add_argument("--only", default=[], type=lambda s: s.split(","), help="methods, rules and selectors, with commas between")
     parser.add_argument("--densities", default=[0.02, 0.05, 0.1, 0.2], type=lambda s: [float(x) for x in s.split(",")])

@@ -43,7 +43,7 @@ class Setting:
     @property
     def shares_rows(self):
         """All heads of a group use the rows of the group."""
-        return self.method.startswith("sparse")
+        return self.method == "exact" or self.method.startswith("sparse")
 
     def free(self, n):
         """Rows of a head beside sinks and window."""
@@ -86,6 +86,10 @@ def on_selector(rule, selector, density, eps, top_p):
     if rule == "paper-fixed":  # an eps at which paper-d asks for its pilot and no more
         return Setting(rule, selector, density, (), "paper-d", LARGEST_EPS, 0.5, (("topk", HALF), ("base", 1 - HALF)), params)
     return Setting(rule, selector, density, (("eps", eps),), rule, eps, 0.05, (("topk", HALF), ("base", PILOT)), params)
+
+
+def everything():
+    return Setting("exact", "", 0.0, (), "exact")
 
 
 def ours(name, eps, density=0.0):
@@ -162,6 +166,8 @@ def search(laboratory, knob, make, density):
 def settings_of(laboratory, wanted, densities):
     """All settings, found one after another; `wanted` limits series to those names, or is empty."""
     take = lambda name: not wanted or name in wanted
+    if take("exact"):
+        yield everything()
     for name in ["sink-window", "uniform", *SELECTORS]:
         for density in sorted(densities + (AROUND if take(name) else [])):
             if not take(name):
@@ -199,4 +205,5 @@ def expected(wanted, densities):
     take = lambda name: not wanted or name in wanted
     alone_count = sum(take(name) for name in ["sink-window", "uniform", *SELECTORS]) * len(set(densities + AROUND))
     pairs = sum(not wanted or name in wanted for name in SELECTORS) * sum(map(take, RULES))
-    return alone_count + (pairs + sum(map(take, ONE_SELECTOR_RULES))) * len(densities) + take("sparse") * (len(densities) + len(OWN_EPS))
+    promised = take("sparse") + take("sparse-strict")
+    return take("exact") + alone_count + (pairs + sum(map(take, ONE_SELECTOR_RULES)) + promised) * len(densities) + promised * len(OWN_EPS)
