@@ -15,7 +15,6 @@ import datetime
 import itertools
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -24,25 +23,12 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from cover.measure import Court, Setting, of_capture, of_generators  # noqa: E402
 from cover.report import Report                                          # noqa: E402
 from cover.table import Refused, read_csv, rows_of, write_csv            # noqa: E402
-
-
-def made_captures(args):
-    command = [sys.executable, ROOT / "scripts/make-captures.py", "--vattn", args.vattn]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(done.returncode)
-    return done.stdout.split()
-
-
-def version_of(args):
-    commit = ["git", "-C", ROOT, "describe", "--always", "--dirty", "--exclude", "*"]
-    words = [subprocess.run(c, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout.strip()
-             for c in ([args.vattn, "--version"], commit)]
-    return f"{words[0]} ({args.commit or words[1]})"
+from methods.usual import captures as usual_captures, version_of        # noqa: E402
 
 
 def measure(args):
-    subjects = [of_capture(path, args.draws) for path in ([] if args.no_captures else args.captures or made_captures(args))]
+    paths = [] if args.no_captures else args.captures or usual_captures(args.vattn)
+    subjects = [subject for path in paths for subject in of_capture(path, args.draws, args.steps)]
     subjects += of_generators(args.vattn, args.generator_draws, args.generators)
     if not subjects:
         raise Refused("neither captures nor generators to verify")
@@ -50,9 +36,10 @@ def measure(args):
     verdicts = Court(args, subjects).verdicts(settings)
     if args.measure_only:
         return
-    conditions = {"draws of a case": f"{args.draws} on captures, {args.generator_draws} on generators (50 on `million`); ten times as many "
+    conditions = {"draws of a case": f"{args.draws} on captures, {args.generator_draws} on generators (50 on `million`), at most "
+                                     f"{args.token_draws} in scope token; ten times as many "
                                      "fresh ones where a case is drawn again",
-                  "seed": str(args.seed), "version": version_of(args), "date": datetime.date.today().isoformat()}
+                  "steps": ", ".join(args.steps), "seed": str(args.seed), "version": version_of(args.vattn), "date": datetime.date.today().isoformat()}
     args.output.mkdir(parents=True, exist_ok=True)
     write_csv(args.output / "coverage.csv", conditions, rows_of(verdicts))
 
@@ -80,15 +67,16 @@ def main():
     parser.add_argument("--via", default=[], type=str.split, help="words before every run, such as 'nice' or those of a lock")
     parser.add_argument("--draws", type=int, default=1000, help="of every case of a capture, in the first stage")
     parser.add_argument("--generator-draws", type=int, default=300)
+    parser.add_argument("--token-draws", type=int, default=500, help="at most, in scope token, where a head may hardly ever miss")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--scopes", default=["head", "layer", "token"], type=lambda s: s.split(","))
     parser.add_argument("--deltas", default=[0.01, 0.05, 0.1, 0.25], type=numbers)
     parser.add_argument("--eps", default=[0.02, 0.05, 0.1, 0.2], type=numbers)
+    parser.add_argument("--steps", default=["first", "middle", "last"], type=lambda s: s.split(","), help="of every capture")
     parser.add_argument("--no-captures", action="store_true")
     parser.add_argument("--generators", default="all", help="names with commas between, all, or none")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="runs at a time")
     parser.add_argument("--memory", type=Path, default=ROOT / "build/coverage", help="folder of verdicts that were reached before")
-    parser.add_argument("--commit", default="", help="what the command was built from, if that is not what is checked out")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs/results", help="folder of coverage.csv and coverage.md")
     parser.add_argument("--check", action="store_true", help="measure nothing")
     parser.add_argument("--report", action="store_true", help="measure nothing, write the text from coverage.csv")

@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import safe_open
+
 from methods.memory import Memory, Progress, digest
 
 OUTSIDE = "outside the promise"
@@ -25,7 +27,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is verified in one run: a capture, or what a generator makes."""
+    """What is verified in one run: a step of a capture, or what a generator makes."""
     group: str     # the line of the table
     name: str
     words: tuple   # of the command
@@ -34,10 +36,15 @@ class Subject:
     draws: int
 
 
-def of_capture(path, draws):
+def of_capture(path, draws, wanted):
+    """One subject for each of the wanted steps: first, middle, last."""
     name = Path(path).stem
     layers = next((n for model, n in LAYERS.items() if name.startswith(model)), OTHER_LAYERS)
-    return Subject(name.rpartition("-layer")[0] or name, name, (str(path),), digest(path), layers, draws)
+    with safe_open(path, "numpy") as file:
+        last = file.get_slice("n").get_shape()[0] - 1
+    for step in sorted({{"first": 0, "middle": last // 2, "last": last}[word] for word in wanted}):
+        yield Subject(name.rpartition("-layer")[0] or name, f"{name} step {step}", (str(path), "--steps", str(step)),
+                      f"{digest(path)} step {step}", layers, draws)
 
 
 def of_generators(vattn, draws, wanted):
@@ -74,14 +81,15 @@ def name_of(case):
 
 class Court:
     def __init__(self, args, subjects):
-        self.vattn, self.via, self.seed = args.vattn, args.via, args.seed
+        self.vattn, self.via, self.seed, self.token_draws = args.vattn, args.via, args.seed, args.token_draws
         self.subjects, self.build = subjects, digest(Path(args.vattn))
         self.memory = Memory(args.memory)
         self.pool = ThreadPoolExecutor(args.threads)
 
     def flags(self, subject, setting):
+        draws = min(subject.draws, self.token_draws) if setting.scope == "token" else subject.draws
         flags = ["--method", "sparse", "--scope", setting.scope, "--delta", f"{setting.delta:g}", "--eps", f"{setting.eps:g}",
-                 "--draws", str(subject.draws), "--seed", str(self.seed)]
+                 "--draws", str(draws), "--seed", str(self.seed)]
         return flags + (["--param", f"n_layers={subject.layers}"] if setting.scope == "token" else [])
 
     def name(self, subject, setting):

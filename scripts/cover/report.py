@@ -15,9 +15,9 @@ and the test: `docs/statistics.md`, sections 1 and 6.
 * A **miss** is a draw of the whole procedure, from a cold controller, whose error, measured in double precision, is above eps.
 * **Worst** is the largest share of missed draws of any case in the first stage. A correct case may lie above delta there by chance: then
   it is drawn again, ten times as often, and only that second stage can fail it.
-* A run of the test, one capture or generator under one setting, lets correct cases fail with probability {alarm:g}; {runs} runs together with at
+* A run of the test, one step of a capture or one generator under one setting, lets correct cases fail with probability {alarm:g}; {runs} runs together with at
   most {total_alarm:.2g}.
-* **Rows** and **bytes** are what was read, of all visible rows and of their K and V bytes; the index counts. They are means over captures.
+* **Rows** and **bytes** are what was read, of all visible rows and of their K and V bytes; the index counts. They are means over runs.
 
 Conditions: {conditions}
 

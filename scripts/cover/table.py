@@ -16,7 +16,7 @@ class Row:
     scope: str
     delta: float
     eps: float
-    runs: int          # of verify: one for a capture, or a generator
+    runs: int          # of verify: one for a step of a capture, or for a generator
     cases: int
     draws: int         # of a case in the first stage
     again: int         # cases that were drawn again

@@ -148,7 +148,7 @@ class Report:
         def misses(c):
             return "-" if math.isnan(c.above[0]) else f"{100 * c.above[0]:.2g} → {100 * c.above[1]:.2g}"
 
-        ours = [HEADER] + [cells(r) for r in self.whole if r.method.startswith("sparse") and not r.density]
+        ours = [HEADER] + [cells(r) for r in self.whole if not r.density]
         return TEXT.format(
             conditions="; ".join(f"{name} {value}" for name, value in self.conditions.items()) + ".",
             findings=self.findings(), densities=names(self.densities),

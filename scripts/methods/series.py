@@ -109,9 +109,9 @@ CLOSE, MOST_STEPS, USUAL_STEPS = 0.03, 14, 4
 class Search:
     """For the point of a scale where the logarithm of the density is a given one. Densities grow along the scale, not quite smoothly."""
 
-    def __init__(self, knob, excess):
-        self.there, self.back, *ends, start = SCALES[knob]
-        self.low, self.high, start = self.there(ends[0]), self.there(ends[1]), self.there(start)
+    def __init__(self, knob, excess, start=None):
+        self.there, self.back, *ends, usual = SCALES[knob]
+        self.low, self.high, start = self.there(ends[0]), self.there(ends[1]), self.there(start or usual)
         self.excess, self.seen = excess, {}
         self.left = self.right = None
         self.look(start)
@@ -153,12 +153,12 @@ class Search:
         return self.back(self.best())
 
 
-def search(laboratory, knob, make, density):
-    """The setting make(x) whose mean density is the wanted one, within 3 %, or as near as it comes."""
+def search(laboratory, knob, make, density, start=None):
+    """The setting make(x) whose mean density is the wanted one, within 3 %, or as near as it comes; x = start is tried first."""
     progress = laboratory.progress
     progress.total += USUAL_STEPS
     before = progress.done
-    found = Search(knob, lambda x: math.log(laboratory.density(make(x)) / density)).run()
+    found = Search(knob, lambda x: math.log(laboratory.density(make(x)) / density), start).run()
     progress.total += progress.done - before - USUAL_STEPS
     return make(found)
 
@@ -178,6 +178,7 @@ def settings_of(laboratory, wanted, densities):
                 yield search(laboratory, "tables", lambda x, d=density: with_tables(d, x), density)
             else:
                 yield alone(name, density)
+    found = {}  # eps by rule and density: on the next selector it is nearly the same
     for rule in RULES + ONE_SELECTOR_RULES:
         for selector in SELECTORS if rule in RULES else SELECTORS[:1]:
             for density in densities if take(rule) and (not wanted or selector in wanted) else []:
@@ -186,7 +187,12 @@ def settings_of(laboratory, wanted, densities):
                     half = lambda p, d=density: with_top_p(d, p)
                     top_p = search(laboratory, "top_p", half, HALF * density + (1 - HALF) * least_density(laboratory)).knobs[0][1]
                 make = lambda eps, r=rule, s=selector, d=density, p=top_p: on_selector(r, s, d, eps, p)
-                yield make(1.0) if rule == "paper-fixed" else search(laboratory, "eps", make, density)
+                if rule == "paper-fixed":
+                    yield make(1.0)
+                    continue
+                setting = search(laboratory, "eps", make, density, found.get((rule, density)))
+                found[rule, density] = setting.eps
+                yield setting
     for name in ["sparse", "sparse-strict"]:
         if take(name) and laboratory.serves(name):
             for density in densities:
