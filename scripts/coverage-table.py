@@ -33,7 +33,8 @@ def measure(args):
     if not subjects:
         raise Refused("neither captures nor generators to verify")
     settings = [Setting(*s) for s in itertools.product(args.scopes, args.deltas, args.eps)]
-    verdicts = Court(args, subjects).verdicts(settings)
+    court = Court(args, subjects)
+    verdicts = court.remembered(settings) if args.remembered else court.verdicts(settings)
     if args.measure_only:
         return
     conditions = {"draws of a case": f"{args.draws} on captures, {args.generator_draws} on generators (50 on `million`), at most "
@@ -80,6 +81,7 @@ def main():
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs/results", help="folder of coverage.csv and coverage.md")
     parser.add_argument("--check", action="store_true", help="measure nothing")
     parser.add_argument("--report", action="store_true", help="measure nothing, write the text from coverage.csv")
+    parser.add_argument("--remembered", action="store_true", help="measure nothing, tabulate what was measured before")
     parser.add_argument("--measure-only", action="store_true", help="write nothing, only remember")
     args = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -106,6 +106,12 @@ class Court:
                 return condense(json.load(open(out.name, encoding="utf-8")))
         return self.memory.remembered(self.name(subject, setting), make)
 
+    def remembered(self, settings):
+        """As verdicts, of those groups and settings that were measured to the end; nothing is measured."""
+        found = [(subject, setting, self.memory.find(self.name(subject, setting))) for setting in settings for subject in self.subjects]
+        missing = {(subject.group, setting) for subject, setting, verdict in found if verdict is None}
+        return [piece for piece in found if (piece[0].group, piece[1]) not in missing]
+
     def verdicts(self, settings):
         """Of every subject under every setting: (subject, setting, verdict)."""
         pieces = [(subject, setting) for setting in settings for subject in self.subjects]

@@ -87,6 +87,8 @@ class Report:
         return table(lines)
 
     def cell(self, rows):
+        if not rows:
+            return "not measured"
         runs = sum(r.runs for r in rows)
         mean = lambda key: sum(getattr(r, key) * r.runs for r in rows) / runs
         failed, again = sum(r.failed for r in rows), sum(r.again for r in rows)
