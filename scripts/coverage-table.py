@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 from cover.measure import Court, Setting, of_capture, of_generators  # noqa: E402
 from cover.report import Report                                          # noqa: E402
-from cover.table import Refused, read_csv, rows_of, write_csv            # noqa: E402
+from cover.table import MISSING, Refused, read_csv, rows_of, write_csv   # noqa: E402
 from methods.usual import captures as usual_captures, version_of        # noqa: E402
 
 
@@ -37,12 +37,13 @@ def measure(args):
     verdicts = court.remembered(settings) if args.remembered else court.verdicts(settings)
     if args.measure_only:
         return
+    left = len(settings) * len(subjects) - len(verdicts)
     conditions = {"draws of a case": f"{args.draws} on captures, {args.generator_draws} on generators (50 on `million`), at most "
                                      f"{args.token_draws} in scope token; ten times as many "
                                      "fresh ones where a case is drawn again",
                   "steps": ", ".join(args.steps), "seed": str(args.seed), "version": version_of(args.vattn), "date": datetime.date.today().isoformat()}
     args.output.mkdir(parents=True, exist_ok=True)
-    write_csv(args.output / "coverage.csv", conditions, rows_of(verdicts))
+    write_csv(args.output / "coverage.csv", conditions | ({MISSING: f"{left:,}"} if left else {}), rows_of(verdicts))
 
 
 def write_report(args):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
+from methods.memory import Memory, Missing                   # noqa: E402
 from methods.report import Report                               # noqa: E402
 from methods.table import Refused, read_csv, rows_of, write_csv  # noqa: E402
 from methods.usual import captures as usual_captures, one_layer, version_of  # noqa: E402
@@ -45,20 +46,25 @@ def measure(args):
     from methods.measure import Laboratory
     choose = list if args.all_layers else one_layer
     captures = [Capture(path) for path in args.captures or choose(usual_captures(args.vattn))]
-    laboratory = Laboratory(args.vattn, args.via, captures, args.draws, args.threads, args.memory)
+    laboratory = Laboratory(args.vattn, args.via, captures, args.draws, args.threads, Memory(args.memory, args.remembered))
     laboratory.progress.total = series.expected(args.only, args.densities)
-    rows = []
+    rows, left = [], 0
     try:
-        for setting in series.settings_of(laboratory, args.only, args.densities):
-            readings = laboratory.readings(setting)
-            heads = [r.rows for r in readings] if setting.shares_rows else laboratory.head_shares(setting)
+        for find in series.settings_of(laboratory, args.only, args.densities):
+            try:
+                setting = find()
+                readings = laboratory.readings(setting)
+                heads = [r.rows for r in readings] if setting.shares_rows else laboratory.head_shares(setting)
+            except Missing:
+                left += 1
+                continue
             rows += rows_of(setting, captures, heads, readings)
         absent = [name for name in ("sparse", "sparse-strict") if not laboratory.serves(name)]
         laboratory.progress.end()
     finally:
         laboratory.close()
     args.output.mkdir(parents=True, exist_ok=True)
-    write_csv(args.output / "methods.csv", conditions_of(args, captures, absent), rows)
+    write_csv(args.output / "methods.csv", conditions_of(args, captures, absent) | ({"settings not measured": str(left)} if left else {}), rows)
 
 
 def write_report(args):
@@ -88,6 +94,7 @@ def main():
     parser.add_argument("--densities", default=[0.02, 0.05, 0.1, 0.2], type=lambda s: [float(x) for x in s.split(",")])
     parser.add_argument("--memory", type=Path, default=ROOT / "build/methods", help="folder of what was measured before")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs/results", help="folder of methods.csv, .md and the plots")
+    parser.add_argument("--remembered", action="store_true", help="measure nothing, tabulate what was measured before")
     parser.add_argument("--check", action="store_true", help="measure nothing")
     parser.add_argument("--report", action="store_true", help="measure nothing, write text and plots from methods.csv")
     args = parser.parse_args()

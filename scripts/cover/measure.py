@@ -107,10 +107,9 @@ class Court:
         return self.memory.remembered(self.name(subject, setting), make)
 
     def remembered(self, settings):
-        """As verdicts, of those groups and settings that were measured to the end; nothing is measured."""
+        """As verdicts, of what was measured; nothing is measured now."""
         found = [(subject, setting, self.memory.find(self.name(subject, setting))) for setting in settings for subject in self.subjects]
-        missing = {(subject.group, setting) for subject, setting, verdict in found if verdict is None}
-        return [piece for piece in found if (piece[0].group, piece[1]) not in missing]
+        return [piece for piece in found if piece[2] is not None]
 
     def verdicts(self, settings):
         """Of every subject under every setting: (subject, setting, verdict)."""

@@ -2,6 +2,7 @@
 """docs/results/coverage.md, a function of the CSV file alone."""
 from .binomial import limits, power
 from .measure import GENERATORS, OUTSIDE
+from .table import MISSING
 
 TEXT = """# Coverage: does `sparse` keep its promise?
 
@@ -17,6 +18,7 @@ and the test: `docs/statistics.md`, sections 1 and 6.
   it is drawn again, ten times as often, and only that second stage can fail it.
 * A run of the test, one step of a capture or one generator under one setting, lets correct cases fail with probability {alarm:g}; {runs} runs together with at
   most {total_alarm:.2g}.
+* **Runs** beside a cell say how much of it was measured, where a table was written before its end; cells with other runs do not compare.
 * **Rows** and **bytes** are what was read, of all visible rows and of their K and V bytes; the index counts. They are means over runs.
 
 Conditions: {conditions}
@@ -73,6 +75,9 @@ class Report:
         for name, rows in (("Captures", self.real), ("Generators", self.made)):
             for scope in self.scopes if rows else []:
                 part = [r for r in rows if r.scope == scope]
+                if not part:
+                    lines.append(f"* {name}, scope {scope}: not measured.")
+                    continue
                 cases, failed, again = (sum(getattr(r, key) for r in part) for key in ("cases", "failed", "again"))
                 lines.append(f"* {name}, scope {scope}: {cases - failed:,} of {cases:,} cases kept the promise; {again} were drawn again.")
         failures = [(r, name) for r in self.real + self.made for name in r.failures.split("; ") if name]
@@ -93,12 +98,13 @@ class Report:
         mean = lambda key: sum(getattr(r, key) * r.runs for r in rows) / runs
         failed, again = sum(r.failed for r in rows), sum(r.again for r in rows)
         counts = (f", {again} again" if again else "") + (f", **{failed} failed**" if failed else "")
-        return f"{percent(max(r.worst for r in rows))}{counts}; {percent(mean('rows'))} / {percent(mean('bytes'))}"
+        short = f" ({runs} runs)" if MISSING in self.conditions else ""
+        return f"{percent(max(r.worst for r in rows))}{counts}; {percent(mean('rows'))} / {percent(mean('bytes'))}{short}"
 
     def matrices(self):
         lines = []
         for title, rows in (("captures", self.real), ("generators", self.made)):
-            for scope in self.scopes if rows else []:
+            for scope in dict.fromkeys(r.scope for r in rows):
                 lines.append(f"## Scope {scope}, {title}\n\nWorst case in the first stage, %, and how many were drawn again; rows / bytes read, "
                              f"%.\n\n{self.matrix(rows, scope)}\n")
         return "\n".join(lines)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from .memory import Memory, Progress, digest
+from .memory import Progress, digest
 
 
 @dataclass
@@ -22,12 +22,12 @@ class Reading:
 
 
 class Laboratory:
-    def __init__(self, vattn, via, captures, draws, threads, folder):
+    def __init__(self, vattn, via, captures, draws, threads, memory):
         """via: words before every command, for instance those of a lock on the machine."""
         self.vattn, self.via, self.captures, self.draws = vattn, via, captures, draws
-        self.memory = Memory(folder)
+        self.memory = memory
         self.pool = ThreadPoolExecutor(threads)
-        self.work = tempfile.TemporaryDirectory(prefix="work-", dir=folder)
+        self.work = tempfile.TemporaryDirectory(prefix="work-", dir=memory.folder)
         self.single = {}
         self.lock = threading.Lock()
         self.build = digest(Path(vattn))

@@ -18,10 +18,16 @@ def digest(path):
     return DIGESTS[path]
 
 
+class Missing(Exception):
+    """A measurement that was never made, where none may be made."""
+
+
 class Memory:
     """Measurements by name, in a file; a name says all that the measurement depends on. Safe to use from several threads."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, closed=False):
+        """closed: nothing new is measured, Missing instead."""
+        self.folder, self.closed = folder, closed
         folder.mkdir(parents=True, exist_ok=True)
         self.lock = threading.Lock()
         self.file = sqlite3.connect(folder / "measured.sqlite", check_same_thread=False)
@@ -36,6 +42,8 @@ class Memory:
     def remembered(self, name, make):
         """The measurement of that name, made now if it was never made."""
         found = self.find(name)
+        if found is None and self.closed:
+            raise Missing(name)
         if found is None:
             found = make()
             with self.lock, self.file:

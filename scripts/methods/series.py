@@ -164,41 +164,46 @@ def search(laboratory, knob, make, density, start=None):
 
 
 def settings_of(laboratory, wanted, densities):
-    """All settings, found one after another; `wanted` limits series to those names, or is empty."""
+    """Functions that find the settings, one after another; `wanted` limits series to those names, or is empty."""
     take = lambda name: not wanted or name in wanted
     if take("exact"):
-        yield everything()
-    for name in ["sink-window", "uniform", *SELECTORS]:
-        for density in sorted(densities + (AROUND if take(name) else [])):
-            if not take(name):
-                continue
-            if name == "topp-oracle":
-                yield search(laboratory, "top_p", lambda p, d=density: with_top_p(d, p), density)
-            elif name == "magicpig":
-                yield search(laboratory, "tables", lambda x, d=density: with_tables(d, x), density)
-            else:
-                yield alone(name, density)
+        yield everything
+    for name in filter(take, ["sink-window", "uniform", *SELECTORS]):
+        for density in sorted(densities + AROUND):
+            yield lambda n=name, d=density: selector_at(laboratory, n, d)
     found = {}  # eps by rule and density: on the next selector it is nearly the same
     for rule in RULES + ONE_SELECTOR_RULES:
         for selector in SELECTORS if rule in RULES else SELECTORS[:1]:
-            for density in densities if take(rule) and (not wanted or selector in wanted) else []:
-                top_p = None
-                if selector == "topp-oracle":
-                    half = lambda p, d=density: with_top_p(d, p)
-                    top_p = search(laboratory, "top_p", half, HALF * density + (1 - HALF) * least_density(laboratory)).knobs[0][1]
-                make = lambda eps, r=rule, s=selector, d=density, p=top_p: on_selector(r, s, d, eps, p)
-                if rule == "paper-fixed":
-                    yield make(1.0)
-                    continue
-                setting = search(laboratory, "eps", make, density, found.get((rule, density)))
-                found[rule, density] = setting.eps
-                yield setting
+            for density in densities if take(rule) and take(selector) else []:
+                yield lambda r=rule, s=selector, d=density: rule_at(laboratory, r, s, d, found)
     for name in ["sparse", "sparse-strict"]:
         if take(name) and laboratory.serves(name):
             for density in densities:
-                yield search(laboratory, "eps", lambda eps, m=name, d=density: ours(m, eps, d), density)
+                yield lambda n=name, d=density: search(laboratory, "eps", lambda eps: ours(n, eps, d), d)
             for eps in OWN_EPS:
-                yield ours(name, eps)
+                yield lambda n=name, e=eps: ours(n, e)
+
+
+def selector_at(laboratory, name, density):
+    if name == "topp-oracle":
+        return search(laboratory, "top_p", lambda p: with_top_p(density, p), density)
+    if name == "magicpig":
+        return search(laboratory, "tables", lambda x: with_tables(density, x), density)
+    return alone(name, density)
+
+
+def rule_at(laboratory, rule, selector, density, found):
+    """found: [rule, density] -> the eps that was the right one on the selector before."""
+    top_p = None
+    if selector == "topp-oracle":
+        half = HALF * density + (1 - HALF) * least_density(laboratory)
+        top_p = search(laboratory, "top_p", lambda p: with_top_p(density, p), half).knobs[0][1]
+    if rule == "paper-fixed":
+        return on_selector(rule, selector, density, 1.0, top_p)
+    setting = search(laboratory, "eps", lambda eps: on_selector(rule, selector, density, eps, top_p), density,
+                     found.get((rule, density)))
+    found[rule, density] = setting.eps
+    return setting
 
 
 def least_density(laboratory):
