@@ -125,7 +125,7 @@ class Report:
             for rule in self.rules:
                 cases = [(self.curves.compare(rule, s, d, measure).ratio, s, d) for s in self.selectors for d in self.densities]
                 holds, fails = [c[1:] for c in cases if c[0] < 1], [c[1:] for c in cases if c[0] >= 1]
-                where = f"; not for {listed(fails)}" if len(fails) < len(holds) else f": {listed(holds)}" if holds else ""
+                where = f"; not for {listed(fails)}" if 0 < len(fails) < len(holds) else f": {listed(holds)}" if holds and fails else ""
                 yield (f"{words} `{rule}` has a smaller mean error than its selector alone in {len(holds)} of "
                        f"{len(holds) + len(fails)} cases (selector and density){where}.")
 
