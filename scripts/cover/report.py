@@ -37,11 +37,11 @@ Slack is eps over the 95 % quantile of the error, median over cases.
 ## What the test can see
 
 The first stage asks again above its limit, the second fails above its own; then the probability that a case is found which misses 1.5, 2, 5 or
-50 times as often as it may (a run of {usual} cases, {draws} draws; delta .05 in the last lines, 24 layers of 14 heads).
+50 times as often as it may (a run of {usual} cases, {draws} draws, or those of scope token; there delta .05, 24 layers of 14 heads).
 
 {powers}
 
-In scope token the share of a head is so small that {draws} draws find only cheats of many times the share; all heads of a call together are judged beside
+In scope token the share of a head is so small that so few draws find only cheats of many times the share; all heads of a call together are judged beside
 it.
 {outside}"""
 
@@ -79,7 +79,7 @@ class Report:
                     lines.append(f"* {name}, scope {scope}: not measured.")
                     continue
                 cases, failed, again = (sum(getattr(r, key) for r in part) for key in ("cases", "failed", "again"))
-                lines.append(f"* {name}, scope {scope}: {cases - failed:,} of {cases:,} cases kept the promise; {again} were drawn again.")
+                lines.append(f"* {name}, scope {scope}: {cases - failed:,} of {cases:,} cases kept the promise; drawn again: {again}.")
         failures = [(r, name) for r in self.real + self.made for name in r.failures.split("; ") if name]
         lines += [f"* **Failed:** {name}, at eps {r.eps:g}, delta {r.delta:g}, scope {r.scope}." for r, name in failures]
         return "\n".join(lines)
@@ -130,10 +130,10 @@ class Report:
     def powers(self):
         draws, cases = self.usual_run()
         lines = [["a case", "may miss", "limit 1", "limit 2", "1.5 times", "2 times", "5 times", "50 times"]]
-        shares = [("head or call", delta) for delta in self.deltas]
-        if "token" in self.scopes:  # of a model of 24 layers with 14 heads
-            shares += [("all heads of a call, scope token", 0.05 / 24), ("a head, scope token", 0.05 / 24 / 14)]
-        for name, delta in shares:
+        shares = [("head or call", delta, draws) for delta in self.deltas]
+        for row in [r for r in self.real + self.made if r.scope == "token"][:1]:  # of a model of 24 layers with 14 heads
+            shares += [("all heads of a call, scope token", 0.05 / 24, row.draws), ("a head, scope token", 0.05 / 24 / 14, row.draws)]
+        for name, delta, draws in shares:
             seen = (power(draws, delta, cases, factor * delta) if factor * delta < 1 else 1 for factor in (1.5, 2, 5, 50))
             lines.append([name, f"{delta:.2g}", *map(str, limits(draws, delta, cases)), *(f"{min(p, 1):.2f}" for p in seen)])
         return table(lines)
