@@ -40,7 +40,7 @@ Zero is drawn at the lower edge; `sparse` is black, at eps = .4, .2, .1, .05 and
 
 Error of the rule over error of the selector *at equal bytes* (the selector's curve is interpolated; below 1 the claim holds), for densities
 {densities}. In brackets for how many of the {inputs} captures it holds, of how many if not all can be compared; a dash: the rule read more, or
-less, than the selector ever did. Rules draw for every head apart, as the paper's code does, so that the samples of a group's heads hardly share
+less, than the selector ever did, or was not measured. Rules draw for every head apart, as the paper's code does, so that the samples of a group's heads hardly share
 a row; the rows of a selector do. Half by the selector is about the paper's own setting for these densities (40 to 50 %).
 `hub` and `paper-n` are in the tables of densities, on exact scores only.
 
