@@ -20,7 +20,7 @@ grep -q "^model,head,0.25,0.05,2,8,1000,0,0," "$t" || fail "12 % of misses fail 
 
 # The real library: what verify says is what the table has, a second run measures nothing.
 $make_capture "$c" heads=4 kv_heads=2 dim=32 keys=3000 spread=2.5 steps=3
-common=(--vattn "$vattn" --generators tiny,one-line --draws 100 --generator-draws 20 --scopes head,token --deltas 0.05 --eps 0.05,0.2)
+common=(--vattn "$vattn" --generators "tiny,one-line" --draws 100 --generator-draws 20 --scopes "head,token" --deltas 0.05 --eps "0.05,0.2")
 expect 0 tabulate "${common[@]}" "$c"
 "$vattn" verify "$c" --draws 100 --eps 0.2 --json "$dir/v.json" >/dev/null
 theirs=$(awk -F'[:,]' '/"rows_kv_fraction"/ { printf "%.4g\n", $2; exit }' "$dir/v.json")
