@@ -6,6 +6,7 @@
 #   make cheats     planted cheats, and the case of the laboratory that catches each
 #   make hub        how often the vAttention paper's methods miss: CAPTURES='a.safetensors ...' -> docs/results/hub.md
 #   make methods    error against bytes read, of every method: CAPTURES='a.safetensors ...' -> docs/results/methods.md, .csv, plots
+#   make coverage   is the promise kept, for every delta, eps and scope: CAPTURES='a.safetensors ...' -> docs/results/coverage.md, .csv
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make clean      remove build/ (downloads stay in .cache/; `make distclean` removes them and .venv/ too)
 
@@ -15,7 +16,7 @@ PREFIX ?= /usr/local
 # Variables of the demo, handed over when given.
 export MODEL TEXT NPROMPT NDECODE EPS DELTA THREADS VATTN_CACHE JOBS
 
-.PHONY: all deps release dev test check run cheats hub methods install clean distclean help
+.PHONY: all deps release dev test check run cheats hub methods coverage install clean distclean help
 
 all: release
 
@@ -41,6 +42,9 @@ hub: release
 
 methods: release
 	@.venv/bin/python scripts/methods-table.py $(CAPTURES)
+
+coverage: release
+	@.venv/bin/python scripts/coverage-table.py $(CAPTURES)
 
 run: release
 	@scripts/run-demo.sh

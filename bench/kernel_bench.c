@@ -118,7 +118,8 @@ static void run(const struct job * job) {
                 prob[i] = 1 << 22;
                 drawn[i] = (i * 7919) & ((1 << 22) - 1);
             }
-            kept = k->thin(scores, 1024, threshold, job->n_heads, 1024, (const int8_t *)cold, 4, prob, drawn, keep, &tail);
+            kept =
+                k->thin(scores, 1024, threshold, job->n_heads, 1024, (const int8_t *)cold, 4, prob, drawn, keep, &tail);
             sink = (uint64_t)(kept + tail);
         }
         return;
@@ -137,7 +138,8 @@ static void run(const struct job * job) {
     }
     const int32_t step = job->gather || deviation ? GATHER : TILE;
     for (int32_t j = 0; j < job->n; j += step) {
-        struct vattn_rows rows = {cold, job->stride, job->gather ? picked + j : NULL, step};
+        struct vattn_rows rows = {
+            .base = cold, .stride = job->stride, .index = job->gather ? picked + j : NULL, .n = step};
         if (!job->gather && !job->warm) {
             rows.base = cold + job->stride * (size_t)j;
         }

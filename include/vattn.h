@@ -60,7 +60,8 @@ enum vattn_method {
     VATTN_METHOD_EXACT = 0,         /* dense attention */
     VATTN_METHOD_SPARSE = 1,        /* ours: index, Poisson sample, certificate on the output */
     VATTN_METHOD_PAPER_D = 2,       /* the paper's: a selector's rows + uniform sample, denominator controlled */
-    VATTN_METHOD_SPARSE_STRICT = 3, /* ours, with a finite-sample bound */
+    VATTN_METHOD_SPARSE_STRICT = 3, /* ours, with a bound that is proven for every sample and every key; its index must be
+                                     * made with a plan of this method and be up to date, else the promise is void */
 
     /* What libvattn is compared with.  Outputs of these carry no promise. */
     VATTN_METHOD_PAPER_N = 4,    /* as PAPER_D, numerator controlled */
@@ -126,10 +127,10 @@ struct vattn_options {
     int32_t window;       /* last visible rows (by row number) that are always read; default 32, -1 = none */
     int32_t min_keys;     /* sparse calls with fewer visible keys are answered exactly; default 1024, -1 = never */
     double max_rows;      /* a KV head that would read more than this share of its rows is exact; default 0.5 */
-    int32_t max_looks;    /* looks of the certificate before falling back; default 7 */
+    int32_t max_looks;    /* looks of the certificate before falling back; default 7; strict: at most 3, a pilot included */
     bool fastest;         /* answer a KV head exactly where a model of the kernels' times says that sampling takes longer;
                            * what it learns is kept in the state.  Choices depend on options, tier and input alone */
-    double code_bits;     /* index bits per key dimension; default 2 */
+    double code_bits;     /* index bits per key dimension; default 2, strict: 4 */
     double escape;        /* share of keys whose code is never trusted, beside all far outliers; default 0.01 */
 
     double paper_topk;    /* paper-d: share of rows (<= 1) or number of rows (> 1) in the top-k; default 0.05 */
@@ -237,7 +238,7 @@ struct vattn_certificate {
     int64_t bytes;         /* everything read for the KV head in this call: K, V, codes, side tables */
     float error;           /* estimated relative standard error of the output, 0 where exact */
     float bound;           /* claimed bound on ||out - o|| / ||o||, exceeded with probability delta at most; never below
-                            * eps / 2 for a sample; 1e-5 exact, inf uncertified */
+                            * eps / 2 for a sample of method sparse; 1e-5 exact, inf uncertified */
 };
 
 struct vattn_input {

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: MIT
 """How often the methods of the vAttention paper miss their own target and the output: docs/results/hub.md.
 
-    scripts/hub-table.py [--draws N] [-o FILE] CAPTURE...        (make hub CAPTURES='...')
+    scripts/hub-table.py [--draws N] [-o FILE] [CAPTURE...]      (make hub CAPTURES='...')
 
+Without captures one layer of each text of scripts/make-captures.py is used. Every run is remembered in build/hub, so an interrupted table
+goes on where it stopped.
 Every figure is a count of `vattn verify`: relative error of the denominator, the numerator and the output of a head above eps,
 over draws of the whole method. Beside the captures there are synthetic heads with normal scores.
 """
@@ -15,29 +17,38 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+from methods.memory import Memory, Progress, digest                 # noqa: E402
+from methods.usual import captures as usual_captures, one_layer     # noqa: E402
+
 SETTING = {"sink": 128, "window": 128, "topk": 0.01, "base": 0.01}  # the paper's ablation over eps and delta
 METHODS = ["hub", "paper-d", "paper-n", "paper-sdpa"]
 SPREADS = [1, 2, 3]  # of synthetic scores, nats
 SYNTHETIC = ["--head-dim", "128", "--group", "1", "--kv-heads", "4"]
+KEPT = ["misses", "denominator_misses", "numerator_misses", "denominator_bias", "mean_error", "rows_kv_fraction", "tail_mass"]
 KINDS = [("flat", 0.3, 1.01), ("between", 0.05, 0.3), ("peaked", -1, 0.05)]
 
 
 def verify(args, method, what, name):
     """The cases of one run, each with the name of its input."""
-    command = [args.vattn, "verify", "--method", method, "--eps", str(args.eps), "--delta", str(args.delta),
-               "--draws", str(args.draws), "--single-stage", "--threads", str(args.threads)]
+    flags = ["--method", method, "--eps", str(args.eps), "--delta", str(args.delta), "--draws", str(args.draws), "--single-stage"]
     if method != "sparse":
         for key, value in SETTING.items():
-            command += ["--param", f"{key}={value}"]
-    with tempfile.NamedTemporaryFile(suffix=".json") as out:
-        print(f"{method}: {name}", file=sys.stderr, flush=True)
-        done = subprocess.run(command + ["--json", out.name] + what, stdout=subprocess.DEVNULL, check=False)
-        if done.returncode > 1:
-            sys.exit(f"{' '.join(command)} gave {done.returncode}")
-        cases = json.load(open(out.name, encoding="utf-8"))["cases"]
-    for case in cases:
-        case["input"], case["method"] = name, method
-    return cases
+            flags += ["--param", f"{key}={value}"]
+
+    def make():
+        command = [*args.via, args.vattn, "verify", *flags, "--threads", str(args.threads)]
+        with tempfile.NamedTemporaryFile(suffix=".json") as out:
+            done = subprocess.run(command + ["--json", out.name] + what, stdout=subprocess.DEVNULL, check=False)
+            if done.returncode > 1:
+                sys.exit(f"{' '.join(command)} gave {done.returncode}")
+            cases = json.load(open(out.name, encoding="utf-8"))["cases"]
+        return [{key: case[key] for key in KEPT} for case in cases]
+
+    contents = " ".join(word if word.startswith("-") or not pathlib.Path(word).exists() else digest(word) for word in what)
+    cases = args.memory.remembered(f"{digest(args.vattn)} {' '.join(flags)} {contents}", make)
+    args.progress.add(f"{method}: {name}")
+    return [case | {"input": name, "method": method} for case in cases]
 
 
 def run_all(args):
@@ -147,9 +158,14 @@ def main():
     parser.add_argument("--delta", type=float, default=0.05)
     parser.add_argument("--keys", type=int, default=32768, help="of the synthetic heads")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--via", default=[], type=str.split, help="words before every run, such as 'nice' or those of a lock")
+    parser.add_argument("--memory", type=pathlib.Path, default=ROOT / "build/hub", help="folder of what was measured before")
     parser.add_argument("-o", "--output", default=str(ROOT / "docs/results/hub.md"))
     args = parser.parse_args()
+    args.captures = args.captures or one_layer(usual_captures(args.vattn))
+    args.memory, args.progress = Memory(args.memory), Progress("hub", (len(METHODS) + 1) * (len(args.captures) + len(SPREADS)))
     cases = run_all(args)
+    args.progress.end()
     flat = {m: [c for c in cases if c["method"] == m and kind_of(c) == "flat"] for m in METHODS}
     text = TEXT.format(eps=args.eps, delta=args.delta, delta_percent=100 * args.delta, draws=f"{args.draws:,}", keys=f"{args.keys:,}",
                        inputs=", ".join(pathlib.Path(p).stem for p in args.captures) or "no captures",

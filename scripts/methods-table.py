@@ -5,41 +5,26 @@
     scripts/methods-table.py [CAPTURE...]        (make methods CAPTURES='...')
     scripts/methods-table.py --check             do methods.csv and methods.md agree with themselves and with one another?
 
-Without captures those of scripts/make-captures.py are used, and made where they are missing. Every measurement is remembered in
+Without captures one layer of each text of scripts/make-captures.py is used, and made where it is missing. Every measurement is remembered in
 build/methods, so an interrupted table goes on where it stopped; it is forgotten when the command or a capture changes.
 """
 import argparse
 import datetime
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
+from methods.memory import Memory, Missing                   # noqa: E402
 from methods.report import Report                               # noqa: E402
 from methods.table import Refused, read_csv, rows_of, write_csv  # noqa: E402
-
-
-def made_captures(args):
-    command = [sys.executable, ROOT / "scripts/make-captures.py", "--vattn", args.vattn]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(done.returncode)
-    return done.stdout.split()
-
-
-def word_of(command):
-    try:
-        return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""
+from methods.usual import captures as usual_captures, one_layer, version_of  # noqa: E402
 
 
 def conditions_of(args, captures, absent):
     from methods import series
-    commit = word_of(["git", "-C", ROOT, "describe", "--always", "--dirty", "--exclude", "*"])
     tokens = {}
     for c in captures:
         shape = f"{c.heads} heads on {c.kv_heads}"
@@ -48,10 +33,10 @@ def conditions_of(args, captures, absent):
         "captures": "; ".join(f"{name} ({n} tokens; {shape} KV heads; layer {', '.join(layers)})" for (name, n, shape), layers in
                               tokens.items()),
         "steps": f"{len(captures[0].steps)} of each (first, middle, last)",
-        "draws": f"{args.draws} of methods with random numbers; random indexes built twice, with half of the draws each",
+        "draws": f"{args.draws} of methods with random numbers; random indexes made with another seed for every step",
         "sinks": f"{series.SINK} rows", "window": f"{series.WINDOW} rows", "delta": "0.05",
         "not in this build": ", ".join(absent) or "nothing",
-        "version": f"{word_of([args.vattn, '--version'])} ({commit})", "date": datetime.date.today().isoformat(),
+        "version": version_of(args.vattn), "date": datetime.date.today().isoformat(),
     }
 
 
@@ -59,21 +44,27 @@ def measure(args):
     from methods import series
     from methods.inputs import Capture
     from methods.measure import Laboratory
-    captures = [Capture(path) for path in args.captures or made_captures(args)]
-    laboratory = Laboratory(args.vattn, captures, args.draws, args.threads, args.memory)
+    choose = list if args.all_layers else one_layer
+    captures = [Capture(path) for path in args.captures or choose(usual_captures(args.vattn))]
+    laboratory = Laboratory(args.vattn, args.via, captures, args.draws, args.threads, Memory(args.memory, args.remembered))
     laboratory.progress.total = series.expected(args.only, args.densities)
-    rows = []
+    rows, left = [], 0
     try:
-        for setting in series.settings_of(laboratory, args.only, args.densities):
-            readings = laboratory.readings(setting)
-            heads = [r.rows for r in readings] if setting.shares_rows else laboratory.head_shares(setting)
+        for find in series.settings_of(laboratory, args.only, args.densities):
+            try:
+                setting = find()
+                readings = laboratory.readings(setting)
+                heads = [r.rows for r in readings] if setting.shares_rows else laboratory.head_shares(setting)
+            except Missing:
+                left += 1
+                continue
             rows += rows_of(setting, captures, heads, readings)
         absent = [name for name in ("sparse", "sparse-strict") if not laboratory.serves(name)]
         laboratory.progress.end()
     finally:
         laboratory.close()
     args.output.mkdir(parents=True, exist_ok=True)
-    write_csv(args.output / "methods.csv", conditions_of(args, captures, absent), rows)
+    write_csv(args.output / "methods.csv", conditions_of(args, captures, absent) | ({"settings not measured": str(left)} if left else {}), rows)
 
 
 def write_report(args):
@@ -95,12 +86,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("captures", nargs="*")
     parser.add_argument("--vattn", default=str(ROOT / "build/release/tools/vattn"))
-    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--via", default=[], type=str.split, help="words before every run, such as 'nice' or those of a lock")
+    parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="runs at a time")
     parser.add_argument("--only", default=[], type=lambda s: s.split(","), help="methods, rules and selectors, with commas between")
+    parser.add_argument("--all-layers", action="store_true", help="of the usual captures; otherwise one of each text")
     parser.add_argument("--densities", default=[0.02, 0.05, 0.1, 0.2], type=lambda s: [float(x) for x in s.split(",")])
     parser.add_argument("--memory", type=Path, default=ROOT / "build/methods", help="folder of what was measured before")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs/results", help="folder of methods.csv, .md and the plots")
+    parser.add_argument("--remembered", action="store_true", help="measure nothing, tabulate what was measured before")
     parser.add_argument("--check", action="store_true", help="measure nothing")
     parser.add_argument("--report", action="store_true", help="measure nothing, write text and plots from methods.csv")
     args = parser.parse_args()

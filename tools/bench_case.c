@@ -58,19 +58,19 @@ static void build_indexes(struct bench_rig * rig) {
 }
 
 struct bench_rig bench_rig_create(const struct synthetic_shape * shape, const struct vattn_options * options,
-                                  bool with_index, int n_layers, int threads) {
+                                  enum vattn_method index_method, int n_layers, int threads) {
     struct bench_rig rig = {.shape = *shape, .options = *options};
     rig.options.n_heads = shape->n_heads;
     rig.options.n_kv_heads = shape->n_kv_heads;
     rig.options.head_dim = shape->head_dim;
     rig.options.k_type = rig.options.v_type = shape->type;
     rig.options.max_keys = shape->n_keys;
-    rig.index_plan = must_plan(&rig.options, VATTN_METHOD_SPARSE, 0.05); /* bad shapes end here, before the work */
+    rig.index_plan = must_plan(&rig.options, index_method, 0.05); /* bad shapes end here, before the work */
     rig.n_layers = n_layers > 0 ? n_layers : choose_layers(shape);
     rig.layers = must_alloc((size_t)rig.n_layers, sizeof *rig.layers);
     for (int l = 0; l < rig.n_layers; l++)
         rig.layers[l] = synthetic_layer_create(shape, (uint64_t)l + 1, threads);
-    if (with_index)
+    if (index_method != VATTN_METHOD_EXACT)
         build_indexes(&rig);
     return rig;
 }

@@ -28,9 +28,9 @@ struct bench_result {
     const char * tier;
 };
 
-/* n_layers 0: as many as it takes to defeat the cache. */
+/* index_method: whose index is built; EXACT = none.  n_layers 0: as many as it takes to defeat the cache. */
 struct bench_rig bench_rig_create(const struct synthetic_shape * shape, const struct vattn_options * options,
-                                  bool with_index, int n_layers, int threads);
+                                  enum vattn_method index_method, int n_layers, int threads);
 void bench_rig_free(struct bench_rig * rig);
 
 /* The eps at which the sparse method reads about `density` of the rows of this rig. */

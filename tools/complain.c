@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 static const char * speaker = "vattn";
 
@@ -35,14 +36,18 @@ noreturn void give_up(const char * format, ...) {
 }
 
 void * must_alloc(unsigned long count, unsigned long size) {
-    unsigned long bytes = 0;
+    const unsigned long page = 2ul << 20;
+    unsigned long bytes = 0, unit = 64;
     void * memory = NULL;
-    if (__builtin_mul_overflow(count, size, &bytes) || bytes > (unsigned long)-1 - 63)
+    if (__builtin_mul_overflow(count, size, &bytes) || bytes > (unsigned long)-1 - page)
         give_up("a table of %lu x %lu bytes does not fit in memory; use a smaller input or fewer draws", count, size);
-    bytes = (bytes + 63) / 64 * 64;
-    memory = aligned_alloc(64, bytes ? bytes : 64);
+    unit = bytes >= page ? page : unit; /* large arrays in large pages: see src/base/pages.h */
+    bytes = (bytes + unit - 1) / unit * unit;
+    memory = aligned_alloc(unit, bytes ? bytes : unit);
     if (memory == NULL)
         give_up("out of memory for %lu bytes; use a smaller input or fewer draws", bytes);
+    if (unit == page)
+        madvise(memory, bytes, MADV_HUGEPAGE);
     memset(memory, 0, bytes);
     return memory;
 }

@@ -84,6 +84,14 @@ static bool wants(const struct bench_request * request, enum vattn_method method
     return false;
 }
 
+/* Whose index the layers get; EXACT = none. */
+static enum vattn_method index_method(const struct bench_request * request) {
+    const bool sparse = wants(request, VATTN_METHOD_SPARSE), strict = wants(request, VATTN_METHOD_SPARSE_STRICT);
+    if (sparse && strict)
+        give_up("--method: sparse and sparse-strict keep different indexes; time them in two runs");
+    return strict ? VATTN_METHOD_SPARSE_STRICT : sparse ? VATTN_METHOD_SPARSE : VATTN_METHOD_EXACT;
+}
+
 /* All thread counts of one number of keys; returns the tier's name. */
 static const char * bench_keys(const struct bench_request * request, int64_t n_keys, cJSON * cases) {
     struct synthetic_shape shape = request->shape;
@@ -91,8 +99,7 @@ static const char * bench_keys(const struct bench_request * request, int64_t n_k
     struct bench_rig rig;
     double eps = request->options.eps;
     shape.n_keys = n_keys;
-    rig = bench_rig_create(&shape, &request->options, wants(request, VATTN_METHOD_SPARSE), request->layers,
-                           default_threads());
+    rig = bench_rig_create(&shape, &request->options, index_method(request), request->layers, default_threads());
     if (request->density > 0 && wants(request, VATTN_METHOD_SPARSE))
         eps = bench_find_eps(&rig, request->density, default_threads());
     for (int t = 0; t < request->n_threads; t++) {

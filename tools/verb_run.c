@@ -73,7 +73,7 @@ static int become(char ** program) {
 enum { KEY_METHOD = 0x200, KEY_EPS, KEY_DELTA, KEY_SCOPE, KEY_SEED, KEY_STATS, KEY_OFF, KEY_STEPS, KEY_SKIP };
 
 static const struct argp_option shared_options[] = {
-    {"method", KEY_METHOD, "NAME", 0, "exact or sparse (default sparse; capture: exact)", 0},
+    {"method", KEY_METHOD, "NAME", 0, "exact, sparse or sparse-strict (default sparse; capture: exact)", 0},
     {"eps", KEY_EPS, "X", 0, "relative error of the output that is promised (default 0.05)", 0},
     {"delta", KEY_DELTA, "X", 0, "probability of missing it (default 0.05)", 0},
     {"scope", KEY_SCOPE, "NAME", 0, "head (default), layer or token", 0},

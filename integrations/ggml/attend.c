@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "capture.h"
 #include "claim.h"
@@ -54,12 +55,17 @@ static enum vattn_status run_call(struct plug_context * context, const struct ro
 /* ------------------------------------------------------------------------------------------------------- one row */
 
 static bool reserve(struct plug_context * context, const struct vattn_plan * plan, size_t out_floats) {
-    const size_t bytes = (vattn_call_bytes(plan) + 63) / 64 * 64;
+    const size_t large = (size_t)2 << 20; /* scores of a long context take megabytes: see layer.c for the pages */
+    const size_t unit = vattn_call_bytes(plan) >= large / 2 ? large : 64;
+    const size_t bytes = (vattn_call_bytes(plan) + unit - 1) / unit * unit;
     const int32_t n_heads = vattn_plan_options(plan)->n_heads;
     if (bytes > context->work_bytes) {
         free(context->work);
-        context->work = aligned_alloc(64, bytes);
+        context->work = aligned_alloc(unit, bytes);
         context->work_bytes = context->work != NULL ? bytes : 0;
+        if (context->work != NULL && unit == large) {
+            madvise(context->work, bytes, MADV_HUGEPAGE);
+        }
     }
     if (out_floats > context->out_floats) {
         free(context->out);
@@ -137,7 +143,7 @@ static bool attend_row(struct plug_context * context, const struct ggml_tensor *
         memset(row->input.out, 0, (size_t)node->src[0]->ne[2] * (size_t)node->src[2]->ne[0] * sizeof(float));
         return true;
     }
-    if (row->layer != NULL && vattn_plan_options(row->plan)->method == VATTN_METHOD_SPARSE) {
+    if (row->layer != NULL && plug_uses_index(vattn_plan_options(row->plan)->method)) {
         bring_index(row, context);
     }
     if (row->layer != NULL && plug_options.capture != NULL && node->src[0]->ne[1] * node->src[0]->ne[3] == 1) {

@@ -148,7 +148,9 @@ void plug_stream_free(struct plug_stream * stream) {
 }
 
 static bool stream_create(struct plug_layer * layer, struct plug_stream * stream) {
-    const struct vattn_plan * plan = plug_layer_plan(layer, VATTN_METHOD_SPARSE);
+    const bool strict = (enum vattn_method)atomic_load(&plug_method) == VATTN_METHOD_SPARSE_STRICT;
+    const struct vattn_plan * plan =
+        plug_layer_plan(layer, strict ? VATTN_METHOD_SPARSE_STRICT : VATTN_METHOD_SPARSE);
     if (plan == NULL || vattn_index_create(plan, layer->capacity, &stream->index) != VATTN_STATUS_OK) {
         stream->index = NULL;
         return false;

@@ -52,7 +52,7 @@ struct plug_layer {
     uint64_t k_generation, v_generation; /* of foreign operations, see roots.h */
     uint64_t n_alarms;                   /* of the context, when this layer last looked */
     uint64_t epoch;                      /* of the last graph that used it */
-    struct vattn_plan * plans[3];        /* by method, made when needed */
+    struct vattn_plan * plans[VATTN_METHOD_COUNT]; /* by method, made when needed */
     struct plug_stream * streams;
     float * query_sum; /* [n_kv_heads][head_dim][head_dim]: sum of q q' */
     int64_t n_query_sums, n_queries;

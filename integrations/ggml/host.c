@@ -60,6 +60,8 @@ static const struct wanted wanted_base[] = {
     WANTED("ggml_backend_cpu_buffer_from_ptr", cpu_buffer_from_ptr),
     WANTED("ggml_backend_buft_is_host", buft_is_host),
     WANTED("ggml_backend_buffer_is_host", buffer_is_host),
+    WANTED("ggml_backend_buffer_get_base", buffer_base),
+    WANTED("ggml_backend_buffer_get_size", buffer_size),
     WANTED("ggml_backend_graph_compute", graph_compute),
     WANTED("ggml_backend_free", backend_free),
     WANTED("ggml_backend_get_device", backend_device),

@@ -21,6 +21,8 @@ struct plug_host {
     struct ggml_backend_buffer * (*cpu_buffer_from_ptr)(void *, size_t);
     bool (*buft_is_host)(struct ggml_backend_buffer_type *);
     bool (*buffer_is_host)(struct ggml_backend_buffer *);
+    void * (*buffer_base)(struct ggml_backend_buffer *);
+    size_t (*buffer_size)(struct ggml_backend_buffer *);
     int32_t (*graph_compute)(struct ggml_backend *, struct ggml_cgraph *);
     void (*backend_free)(struct ggml_backend *);
     struct ggml_backend_device * (*backend_device)(struct ggml_backend *);

@@ -7,6 +7,7 @@
 #include "cache.h"
 #include "capture.h"
 #include "claim.h"
+#include "host.h"
 #include "options.h"
 #include "roots.h"
 
@@ -44,7 +45,7 @@ const struct vattn_plan * plug_layer_plan(struct plug_layer * layer, enum vattn_
         struct vattn_options options = layer->options;
         options.method = method;
         options.n_layers = plug_roots_layers();
-        options.window = method == VATTN_METHOD_SPARSE ? -1 : 0; /* sparse: the recent rows are those left uncovered */
+        options.window = plug_uses_index(method) ? -1 : 0; /* sparse: the recent rows are those left uncovered */
         if (vattn_plan_create(&options, plan, NULL) != VATTN_STATUS_OK) {
             *plan = NULL;
         }
@@ -54,13 +55,33 @@ const struct vattn_plan * plug_layer_plan(struct plug_layer * layer, enum vattn_
 
 /* -------------------------------------------------------------------------------------------------------- layers */
 
-/* Decode walks the cache in long strides: large pages save most of the misses in the address tables. */
+#if !defined(MADV_COLLAPSE)
+#define MADV_COLLAPSE 25 /* Linux 6.1; older systems refuse the number */
+#endif
+
+static uintptr_t clamp(uintptr_t x, uintptr_t low, uintptr_t high) {
+    return x < low ? low : x > high ? high : x;
+}
+
+/*
+ * Decode walks the cache in long strides: large pages save most of the misses in the address tables and let the hardware
+ * prefetch further.  The host has cleared its buffer, so the pages are there already and small: they are joined now
+ * (COLLAPSE), a layer at a time, with the pages that layers share.  Only hints: the results do not matter.
+ */
 static void ask_for_huge_pages(const struct ggml_tensor * root) {
+    if (root->buffer == NULL) {
+        return;
+    }
     const uintptr_t page = (uintptr_t)2 << 20;
-    const uintptr_t begin = ((uintptr_t)root->data + page - 1) & ~(page - 1);
-    const uintptr_t end = ((uintptr_t)root->data + (size_t)root->ne[2] * root->nb[2]) & ~(page - 1);
-    if (end > begin) {
-        madvise((void *)begin, end - begin, MADV_HUGEPAGE); /* only a hint: the result does not matter */
+    const uintptr_t base = (uintptr_t)plug_host.buffer_base(root->buffer);
+    const uintptr_t low = (base + page - 1) & ~(page - 1);
+    const uintptr_t high = (base + plug_host.buffer_size(root->buffer)) & ~(page - 1);
+    const uintptr_t data = (uintptr_t)root->data, size = (size_t)root->ne[2] * root->nb[2];
+    const uintptr_t begin = clamp(data & ~(page - 1), low, high);
+    const uintptr_t end = clamp((data + size + page - 1) & ~(page - 1), low, high);
+    if (low < high && begin < end) {
+        madvise((void *)begin, end - begin, MADV_HUGEPAGE);
+        madvise((void *)begin, end - begin, MADV_COLLAPSE);
     }
 }
 

@@ -29,4 +29,9 @@ extern _Atomic(int) plug_method;
 
 void plug_options_read(void);
 
+/* Methods that work on the code of the keys. */
+static inline bool plug_uses_index(enum vattn_method method) {
+    return method == VATTN_METHOD_SPARSE || method == VATTN_METHOD_SPARSE_STRICT;
+}
+
 #endif

@@ -19,7 +19,7 @@ def curves_of(rows, rule):
     for row in sorted((r for r in rows if r.input == ALL), key=lambda r: (r.density, r.bytes)):
         if is_ours(row) and row.density == 0:
             curves.setdefault(row.method, []).append(row)
-        elif not is_ours(row) and row.method == rule or not (rule or row.on or is_ours(row)):
+        elif row.density and (not is_ours(row) and row.method == rule or not (rule or row.on or is_ours(row))):
             curves.setdefault(row.on if rule else row.method, []).append(row)
     return curves
 
@@ -31,7 +31,7 @@ def is_ours(row):
 def panel(rows, rule, value, least, folder, title):
     """Lines with their names where methods are alone; under a rule those of its selectors alone are repeated, thin."""
     alone, plots = curves_of(rows, ""), []
-    colours = dict(zip((name for name in alone if not name.startswith("sparse")), COLOURS)) | {"sparse": "black"}
+    colours = dict(zip((name for name in alone if not name.startswith("sparse")), COLOURS)) | {"sparse": "black", "sparse-strict": "#777777"}
 
     def add(name, points, style, key):
         path = Path(folder) / f"{len(plots)}{rule}"

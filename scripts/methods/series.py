@@ -43,7 +43,7 @@ class Setting:
     @property
     def shares_rows(self):
         """All heads of a group use the rows of the group."""
-        return self.method.startswith("sparse")
+        return self.method == "exact" or self.method.startswith("sparse")
 
     def free(self, n):
         """Rows of a head beside sinks and window."""
@@ -88,6 +88,10 @@ def on_selector(rule, selector, density, eps, top_p):
     return Setting(rule, selector, density, (("eps", eps),), rule, eps, 0.05, (("topk", HALF), ("base", PILOT)), params)
 
 
+def everything():
+    return Setting("exact", "", 0.0, (), "exact")
+
+
 def ours(name, eps, density=0.0):
     return Setting(name, "", density, (("eps", eps),), name, eps)
 
@@ -105,9 +109,9 @@ CLOSE, MOST_STEPS, USUAL_STEPS = 0.03, 14, 4
 class Search:
     """For the point of a scale where the logarithm of the density is a given one. Densities grow along the scale, not quite smoothly."""
 
-    def __init__(self, knob, excess):
-        self.there, self.back, *ends, start = SCALES[knob]
-        self.low, self.high, start = self.there(ends[0]), self.there(ends[1]), self.there(start)
+    def __init__(self, knob, excess, start=None):
+        self.there, self.back, *ends, usual = SCALES[knob]
+        self.low, self.high, start = self.there(ends[0]), self.there(ends[1]), self.there(start or usual)
         self.excess, self.seen = excess, {}
         self.left = self.right = None
         self.look(start)
@@ -149,44 +153,57 @@ class Search:
         return self.back(self.best())
 
 
-def search(laboratory, knob, make, density):
-    """The setting make(x) whose mean density is the wanted one, within 3 %, or as near as it comes."""
+def search(laboratory, knob, make, density, start=None):
+    """The setting make(x) whose mean density is the wanted one, within 3 %, or as near as it comes; x = start is tried first."""
     progress = laboratory.progress
     progress.total += USUAL_STEPS
     before = progress.done
-    found = Search(knob, lambda x: math.log(laboratory.density(make(x)) / density)).run()
+    found = Search(knob, lambda x: math.log(laboratory.density(make(x)) / density), start).run()
     progress.total += progress.done - before - USUAL_STEPS
     return make(found)
 
 
 def settings_of(laboratory, wanted, densities):
-    """All settings, found one after another; `wanted` limits series to those names, or is empty."""
+    """Functions that find the settings, one after another; `wanted` limits series to those names, or is empty."""
     take = lambda name: not wanted or name in wanted
-    for name in ["sink-window", "uniform", *SELECTORS]:
-        for density in sorted(densities + (AROUND if take(name) else [])):
-            if not take(name):
-                continue
-            if name == "topp-oracle":
-                yield search(laboratory, "top_p", lambda p, d=density: with_top_p(d, p), density)
-            elif name == "magicpig":
-                yield search(laboratory, "tables", lambda x, d=density: with_tables(d, x), density)
-            else:
-                yield alone(name, density)
+    if take("exact"):
+        yield everything
+    for name in filter(take, ["sink-window", "uniform", *SELECTORS]):
+        for density in sorted(densities + AROUND):
+            yield lambda n=name, d=density: selector_at(laboratory, n, d)
+    found = {}  # eps by rule and density: on the next selector it is nearly the same
     for rule in RULES + ONE_SELECTOR_RULES:
         for selector in SELECTORS if rule in RULES else SELECTORS[:1]:
-            for density in densities if take(rule) and (not wanted or selector in wanted) else []:
-                top_p = None
-                if selector == "topp-oracle":
-                    half = lambda p, d=density: with_top_p(d, p)
-                    top_p = search(laboratory, "top_p", half, HALF * density + (1 - HALF) * least_density(laboratory)).knobs[0][1]
-                make = lambda eps, r=rule, s=selector, d=density, p=top_p: on_selector(r, s, d, eps, p)
-                yield make(1.0) if rule == "paper-fixed" else search(laboratory, "eps", make, density)
+            for density in densities if take(rule) and take(selector) else []:
+                yield lambda r=rule, s=selector, d=density: rule_at(laboratory, r, s, d, found)
     for name in ["sparse", "sparse-strict"]:
         if take(name) and laboratory.serves(name):
             for density in densities:
-                yield search(laboratory, "eps", lambda eps, m=name, d=density: ours(m, eps, d), density)
+                yield lambda n=name, d=density: search(laboratory, "eps", lambda eps: ours(n, eps, d), d)
             for eps in OWN_EPS:
-                yield ours(name, eps)
+                yield lambda n=name, e=eps: ours(n, e)
+
+
+def selector_at(laboratory, name, density):
+    if name == "topp-oracle":
+        return search(laboratory, "top_p", lambda p: with_top_p(density, p), density)
+    if name == "magicpig":
+        return search(laboratory, "tables", lambda x: with_tables(density, x), density)
+    return alone(name, density)
+
+
+def rule_at(laboratory, rule, selector, density, found):
+    """found: [rule, density] -> the eps that was the right one on the selector before."""
+    top_p = None
+    if selector == "topp-oracle":
+        half = HALF * density + (1 - HALF) * least_density(laboratory)
+        top_p = search(laboratory, "top_p", lambda p: with_top_p(density, p), half).knobs[0][1]
+    if rule == "paper-fixed":
+        return on_selector(rule, selector, density, 1.0, top_p)
+    setting = search(laboratory, "eps", lambda eps: on_selector(rule, selector, density, eps, top_p), density,
+                     found.get((rule, density)))
+    found[rule, density] = setting.eps
+    return setting
 
 
 def least_density(laboratory):
@@ -199,4 +216,5 @@ def expected(wanted, densities):
     take = lambda name: not wanted or name in wanted
     alone_count = sum(take(name) for name in ["sink-window", "uniform", *SELECTORS]) * len(set(densities + AROUND))
     pairs = sum(not wanted or name in wanted for name in SELECTORS) * sum(map(take, RULES))
-    return alone_count + (pairs + sum(map(take, ONE_SELECTOR_RULES))) * len(densities) + take("sparse") * (len(densities) + len(OWN_EPS))
+    promised = take("sparse") + take("sparse-strict")
+    return take("exact") + alone_count + (pairs + sum(map(take, ONE_SELECTOR_RULES)) + promised) * len(densities) + promised * len(OWN_EPS)

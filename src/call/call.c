@@ -27,12 +27,19 @@ static struct vattn_call * layout(const struct vattn_plan * plan, struct vattn_s
     struct vattn_sparse * sparse = o->method == VATTN_METHOD_SPARSE ? vattn_sparse_layout(plan, s, n_keys) : NULL;
     struct vattn_strict * strict =
         o->method == VATTN_METHOD_SPARSE_STRICT ? vattn_strict_layout(plan, s, n_keys) : NULL;
-    struct vattn_paper * paper =
-        vattn_paper_serves(o->method) ? vattn_paper_layout(plan, s, n_keys, selector) : NULL;
+    struct vattn_paper * paper = vattn_paper_serves(o->method) ? vattn_paper_layout(plan, s, n_keys, selector) : NULL;
     if (c != NULL) {
-        *c = (struct vattn_call){.plan = plan, .chunk = chunk, .n_chunks = (int32_t)chunks, .q = q, .flows = flows,
-                                 .partials = partials, .dense = dense, .cert = cert,
-                                 .sparse = sparse, .strict = strict, .paper = paper};
+        *c = (struct vattn_call){.plan = plan,
+                                 .chunk = chunk,
+                                 .n_chunks = (int32_t)chunks,
+                                 .q = q,
+                                 .flows = flows,
+                                 .partials = partials,
+                                 .dense = dense,
+                                 .cert = cert,
+                                 .sparse = sparse,
+                                 .strict = strict,
+                                 .paper = paper};
     }
     return c;
 }
@@ -73,9 +80,10 @@ static bool input_fits(const struct vattn_plan * plan, const struct vattn_input 
     const struct vattn_kv * kv = in->kv;
     size_t k_bytes = (size_t)plan->opt.head_dim * vattn_type_bytes(plan->opt.k_type);
     size_t v_bytes = (size_t)plan->opt.v_dim * vattn_type_bytes(plan->opt.v_type);
-    return kv->n_keys >= 0 && kv->n_keys <= plan->opt.max_keys && (kv->n_keys == 0 || (kv->k != NULL && kv->v != NULL)) &&
-           (kv->n_keys <= 1 || (kv->k_row_stride >= k_bytes && kv->v_row_stride >= v_bytes)) &&
-           in->layer >= 0 && in->layer < 16384 &&
+    return kv->n_keys >= 0 && kv->n_keys <= plan->opt.max_keys &&
+           (kv->n_keys == 0 || (kv->k != NULL && kv->v != NULL)) &&
+           (kv->n_keys <= 1 || (kv->k_row_stride >= k_bytes && kv->v_row_stride >= v_bytes)) && in->layer >= 0 &&
+           in->layer < 16384 &&
            (!vattn_paper_serves(plan->opt.method) || vattn_paper_selector_fits(plan, in->selector));
 }
 
@@ -105,19 +113,18 @@ enum vattn_status vattn_call_begin(const struct vattn_plan * plan, const struct 
 
 /* ---------------------------------------------------------------------------------------------------------- tasks */
 
+/* The last tile is apart: only then can one say which chunk this thread is going to get. */
 void vattn_call_dense(struct vattn_call * c, int32_t first_head, int32_t n_heads, int32_t chunk) {
     int64_t begin = chunk * c->chunk, end = begin + c->chunk;
     end = end < c->in.kv->n_keys ? end : c->in.kv->n_keys;
+    const int64_t last = (end - 1) / 64 * 64;
+    struct vattn_partial partial = vattn_call_partial(c, chunk, 0);
     for (int32_t g = first_head; g < first_head + n_heads; g++) {
         vattn_partial_clear(vattn_call_partial(c, chunk, g), c->plan->group);
     }
-    /* tile-outer order: the rows of all KV heads of a token lie side by side in the usual caches */
-    for (int64_t r = begin; r < end; r += 64) {
-        for (int32_t g = first_head; g < first_head + n_heads; g++) {
-            vattn_dense_range(c->plan, c->in.kv, g, vattn_call_q(c, g), r, r + 64 < end ? r + 64 : end,
-                              vattn_call_partial(c, chunk, g));
-        }
-    }
+    vattn_dense_rows(c->plan, c->in.kv, c->q, first_head, n_heads, begin, last, last, partial);
+    const int64_t then = vattn_flow_upcoming(&c->flows[first_head], chunk) * c->chunk;
+    vattn_dense_rows(c->plan, c->in.kv, c->q, first_head, n_heads, last, end, then, partial);
 }
 
 static void certify_exact(struct vattn_call * c, int32_t g) {

@@ -149,9 +149,10 @@ static void run(struct vattn_call * c, const struct vattn_flow * f, int32_t task
 
 /* ---------------------------------------------------------------------------------------------------------- start */
 
-/* Sparse pays only with an index and enough keys; else the same call is exact. */
+/* Sparse pays only with an index and enough keys; else the same call is exact.  Strict needs an index made for it. */
 static bool is_sparse(const struct vattn_call * c) {
-    return (c->sparse != NULL || c->strict != NULL) && vattn_index_calibrated(c->in.index) &&
+    bool serves = c->sparse != NULL || (c->strict != NULL && c->in.index != NULL && c->in.index->reach != NULL);
+    return serves && vattn_index_calibrated(c->in.index) &&
            c->in.kv->n_keys <= c->in.index->capacity && c->n_visible >= c->plan->opt.min_keys;
 }
 
@@ -261,6 +262,11 @@ static int32_t claim(struct vattn_flow * f) {
     return (int32_t)(t & MASK);
 }
 
+int32_t vattn_flow_upcoming(const struct vattn_flow * f, int32_t task) {
+    const int32_t first_free = (int32_t)(atomic_load_explicit(&f->ticket, memory_order_relaxed) & MASK);
+    return first_free > task ? first_free : task + 1; /* in lock step nobody counts the tickets */
+}
+
 /* Scope layer: the last flow to come to the verdict speaks it for all that wait for it. */
 static void arrive(struct vattn_call * c) {
     if (atomic_fetch_sub_explicit(&c->n_awaited, 1, memory_order_acq_rel) > 1) {
@@ -338,7 +344,8 @@ static void rest(int32_t turns) {
 }
 
 void vattn_call_work(struct vattn_call * c) {
-    int32_t at = atomic_fetch_add_explicit(&c->n_workers, 1, memory_order_relaxed); /* threads start at different flows */
+    int32_t at =
+        atomic_fetch_add_explicit(&c->n_workers, 1, memory_order_relaxed); /* threads start at different flows */
     for (int32_t turns = 0; atomic_load_explicit(&c->n_running, memory_order_acquire) > 0;) {
         if (work_once(c, &at)) {
             turns = 0;

@@ -34,17 +34,20 @@ enum vattn_phase {
 
 struct vattn_flow {
     enum vattn_phase phase;
-    int32_t n_tasks;           /* of the phase */
-    int32_t first;             /* in lock step: number of its first task */
-    bool parked;               /* freely, in scope layer: waits for the verdict on all flows */
-    _Atomic(uint64_t) ticket;  /* phases so far, tasks of this one, tasks handed out: 16, 24 and 24 bits */
-    _Atomic(int32_t) left;     /* tasks that are not finished */
+    int32_t n_tasks;          /* of the phase */
+    int32_t first;            /* in lock step: number of its first task */
+    bool parked;              /* freely, in scope layer: waits for the verdict on all flows */
+    _Atomic(uint64_t) ticket; /* phases so far, tasks of this one, tasks handed out: 16, 24 and 24 bits */
+    _Atomic(int32_t) left;    /* tasks that are not finished */
 };
 
 struct vattn_call;
 
 /* All flows into their first phase. */
 void vattn_flow_start(struct vattn_call * c);
+
+/* The task of the phase that a thread will probably be given after this one; past the last one there is none. */
+int32_t vattn_flow_upcoming(const struct vattn_flow * f, int32_t task);
 
 /* Tasks of the phases, called by flows.  call.c: */
 void vattn_call_dense(struct vattn_call * c, int32_t first_head, int32_t n_heads, int32_t chunk);

@@ -32,11 +32,7 @@ enum vattn_status vattn_partial_attend(const struct vattn_plan * plan, const str
         }
     }
     vattn_partial_clear(view(plan, partial, 0), plan->opt.n_heads);
-    for (int32_t g = 0; g < plan->opt.n_kv_heads; g++) {
-        int32_t head = g * plan->group;
-        vattn_dense_range(plan, kv, g, scaled + (size_t)head * (size_t)plan->opt.head_dim, begin, end,
-                          view(plan, partial, head));
-    }
+    vattn_dense_rows(plan, kv, scaled, 0, plan->opt.n_kv_heads, begin, end, end, view(plan, partial, 0));
     return VATTN_STATUS_OK;
 }
 

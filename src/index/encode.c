@@ -123,7 +123,7 @@ static void store_kinds(struct vattn_index * x, const struct vattn_kv * kv, int3
     float rms2 = x->books[g].v_rms * x->books[g].v_rms, v[VATTN_MAX_DIM];
     for (int32_t j = 0; j < n; j++) {
         int32_t r = (int32_t)(row + j), kind;
-        struct vattn_rows value = vattn_v_rows(kv, g), mean = {kinds->mean, kinds->row_bytes, &kind, 1};
+        struct vattn_rows value = vattn_v_rows(kv, g), mean = {.base = kinds->mean, .stride = kinds->row_bytes, .index = &kind, .n = 1};
         value.index = &r;
         value.n = 1;
         memset(v, 0, (size_t)x->plan->opt.v_dim * sizeof *v);

@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CALIBRATION_ROWS 4096
+#include "base/pages.h"
+
+#define CALIBRATION_ROWS  4096
 #define CALIBRATION_LEAST 64
 #define LIFT_MOST 3.0 /* octaves that kinds are credited with at most */
 #define OUTLIER2          (1.75F * 1.75F) /* squared residual, in units of its mean, of a key that no code can stand for */
@@ -88,14 +90,14 @@ enum vattn_status vattn_index_create(const struct vattn_plan * plan, int64_t cap
     x->token_bytes = token_bytes(plan);
     x->books = calloc(heads, sizeof *x->books);
     x->tables = calloc(heads * book_floats(&plan->opt), sizeof(float));
-    x->codes = calloc(heads * (size_t)x->capacity, x->token_bytes);
-    x->bonus = calloc(heads * (size_t)x->capacity, sizeof *x->bonus);
+    x->codes = vattn_pages_alloc(heads * (size_t)x->capacity, x->token_bytes);
+    x->bonus = vattn_pages_alloc(heads * (size_t)x->capacity, sizeof *x->bonus);
     x->covered = calloc((size_t)(x->capacity / 64), sizeof(uint64_t));
     x->escape = calloc(heads * (size_t)(x->capacity / 64), sizeof(uint64_t));
     bool ok = x->books != NULL && x->tables != NULL && x->codes != NULL && x->bonus != NULL && x->covered != NULL &&
               x->escape != NULL;
     if (strict(plan)) {
-        x->reach = calloc(heads * (size_t)x->capacity, 3);
+        x->reach = vattn_pages_alloc(heads * (size_t)x->capacity, 3);
         x->key_norm = calloc(heads * (size_t)(x->capacity / 64), sizeof *x->key_norm);
         ok = ok && x->reach != NULL && x->key_norm != NULL;
     } else {

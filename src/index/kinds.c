@@ -48,7 +48,7 @@ void vattn_kinds_point(struct vattn_kinds * k, const struct vattn_options * o, i
 static int32_t nearest(const struct vattn_plan * plan, const char * table, size_t row_bytes, const float * half, int32_t n,
                        const float * v) {
     float dot[VATTN_MOST_KINDS];
-    struct vattn_rows rows = {table, row_bytes, NULL, n};
+    struct vattn_rows rows = {.base = table, .stride = row_bytes, .n = n};
     vattn_plan_score_values(plan, &rows, v, 1, dot, n);
     int32_t best = 0;
     for (int32_t i = 1; i < n; i++) {
@@ -91,7 +91,7 @@ static float norm2(const float * v, int32_t dim) {
 
 static void label_rows(const struct lloyd * l, const float * mean, int32_t k) {
     int32_t dim = l->plan->opt.v_dim;
-    struct vattn_rows rows = {l->x, (size_t)dim * sizeof(float), l->list, l->n};
+    struct vattn_rows rows = {.base = l->x, .stride = (size_t)dim * sizeof(float), .index = l->list, .n = l->n};
     l->plan->kern->score_f32(&rows, mean, k, dim, l->score, l->n);
     for (int32_t i = 0; i < k; i++) {
         float half = 0.5F * norm2(mean + (size_t)i * (size_t)dim, dim), * s = l->score + (size_t)i * (size_t)l->n;
@@ -200,7 +200,7 @@ enum vattn_status vattn_kinds_learn(const struct vattn_plan * plan, struct vattn
     enum vattn_status status = VATTN_STATUS_NO_MEMORY;
     if (x != NULL && score != NULL && branch != NULL && mean != NULL && list != NULL && label != NULL) {
         for (int32_t j = 0; j < values->n; j++) {
-            struct vattn_rows row = {values->base, values->stride, values->index + j, 1};
+            struct vattn_rows row = {.base = values->base, .stride = values->stride, .index = values->index + j, .n = 1};
             vattn_plan_accumulate(plan, &row, &one, 1, 1, x + (size_t)j * dim);
             list[j] = j;
         }

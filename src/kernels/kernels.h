@@ -16,12 +16,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* n rows of K or V of one KV head: row j is at base + stride * (index ? index[j] : j). */
+/* n rows of K or V of one KV head: row j is at base + stride * (index ? index[j] : j).
+ * ahead: what to prefetch meanwhile, as many bytes as a row has at ahead + ahead_stride * j for row j; these bytes need
+ * not exist.  NULL: the rows that follow.  Kernels may ignore it. */
 struct vattn_rows {
     const void * base;
     size_t stride; /* bytes */
     const int32_t * index;
     int32_t n;
+    const void * ahead;
+    size_t ahead_stride;
 };
 
 #define VATTN_BLOCK    16 /* tokens in a block of codes */
@@ -116,7 +120,8 @@ struct vattn_kernels {
      */
     int32_t (*select)(const float * score, ptrdiff_t ld, const float * threshold, int32_t n_heads, int64_t first,
                       int32_t n_blocks, const uint16_t * visible, const uint16_t * sure, const int8_t * bonus,
-                      int32_t floor, const struct vattn_random_key * key, int32_t * rows, int32_t * prob, int32_t * draw);
+                      int32_t floor, const struct vattn_random_key * key, int32_t * rows, int32_t * prob,
+                      int32_t * draw);
 
     /*
      * The second stage of the sampling, for n keys that were drawn and scored:

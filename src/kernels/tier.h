@@ -50,8 +50,12 @@ VATTN_ALWAYS_INLINE const char * row_at(const struct vattn_rows * rows, int32_t 
     return (const char *)rows->base + row * rows->stride;
 }
 
-/* Row j + ahead: contiguous rows go on in the next call, gathered ones end. */
+/* What to prefetch during row j: what the caller names, or row j + ahead.  Contiguous rows go on in the next call,
+ * gathered ones end. */
 VATTN_ALWAYS_INLINE const char * row_ahead(const struct vattn_rows * rows, int32_t j, int32_t ahead) {
+    if (rows->ahead != NULL) {
+        return (const char *)((uintptr_t)rows->ahead + (uintptr_t)j * rows->ahead_stride);
+    }
     if (rows->index == NULL) {
         return (const char *)((uintptr_t)rows->base + (uintptr_t)(j + ahead) * rows->stride);
     }

@@ -15,10 +15,10 @@
 struct vattn_plan {
     struct vattn_options opt;
     const struct vattn_kernels * kern;
-    int32_t group;      /* query heads per KV head */
-    float q_scale;      /* scale * log2(e): scores come out in log2 units */
-    double delta_head;  /* delta of one test, after the split of scope token */
-    double x;           /* eps / (1 + eps): what the estimate is compared with */
+    int32_t group;     /* query heads per KV head */
+    float q_scale;     /* scale * log2(e): scores come out in log2 units */
+    double delta_head; /* delta of one test, after the split of scope token */
+    double x;          /* eps / (1 + eps): what the estimate is compared with */
     struct vattn_cost cost;
     struct vattn_quantile quantile; /* of F, at 1 - delta_head */
 };
@@ -64,11 +64,11 @@ static inline void vattn_plan_deviation(const struct vattn_plan * p, const struc
 
 /* Rows of KV head g. */
 static inline struct vattn_rows vattn_k_rows(const struct vattn_kv * kv, int32_t g) {
-    return (struct vattn_rows){(const char *)kv->k + (size_t)g * kv->k_head_stride, kv->k_row_stride, NULL, 0};
+    return (struct vattn_rows){.base = (const char *)kv->k + (size_t)g * kv->k_head_stride, .stride = kv->k_row_stride};
 }
 
 static inline struct vattn_rows vattn_v_rows(const struct vattn_kv * kv, int32_t g) {
-    return (struct vattn_rows){(const char *)kv->v + (size_t)g * kv->v_head_stride, kv->v_row_stride, NULL, 0};
+    return (struct vattn_rows){.base = (const char *)kv->v + (size_t)g * kv->v_head_stride, .stride = kv->v_row_stride};
 }
 
 static inline size_t vattn_type_bytes(enum vattn_type t) {

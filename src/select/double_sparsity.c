@@ -150,8 +150,8 @@ static int64_t score_rows(const struct vattn_selector * s, const struct vattn_kv
     (void)kv;
     const struct labels * l = s->state;
     const int32_t g = head / s->plan->group, bits = s->opt.label_bits;
-    const struct vattn_rows range = {l->range + (size_t)g * (size_t)s->n_keys * range_bytes(s), range_bytes(s), NULL,
-                                     0};
+    const struct vattn_rows range = {.base = l->range + (size_t)g * (size_t)s->n_keys * range_bytes(s),
+                                     .stride = range_bytes(s)};
     const uint8_t * label = l->label + (size_t)g * (size_t)s->n_keys * l->label_bytes;
     float *chosen = work, ends[2];
     double sum = 0.0;

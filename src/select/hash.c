@@ -48,7 +48,7 @@ static void apply(const struct vattn_selector * s, const struct linear * l, int3
         y[o] = l->bias == NULL ? 0.0F : l->bias[(size_t)head * (size_t)l->out + (size_t)o];
     }
     for (int32_t begin = 0; begin < l->in; begin += WIDE) {
-        const struct vattn_rows rows = {weight + begin, (size_t)l->in * sizeof(float), NULL, l->out};
+        const struct vattn_rows rows = {.base = weight + begin, .stride = (size_t)l->in * sizeof(float), .n = l->out};
         s->plan->kern->score_f32(&rows, x + begin, 1, l->in - begin < WIDE ? l->in - begin : WIDE, part, l->out);
         for (int32_t o = 0; o < l->out; o++) {
             y[o] += part[o];

@@ -16,7 +16,7 @@ static void point(const struct vattn_points * p, int64_t i, float * x) {
 /* Points [begin, begin + n) as rows that start at the first element. */
 static struct vattn_rows part(const struct vattn_points * p, int64_t begin, int32_t n) {
     size_t skip = (size_t)p->first * vattn_type_bytes(p->plan->opt.k_type) + (size_t)begin * p->rows.stride;
-    return (struct vattn_rows){(const char *)p->rows.base + skip, p->rows.stride, NULL, n};
+    return (struct vattn_rows){.base = (const char *)p->rows.base + skip, .stride = p->rows.stride, .n = n};
 }
 
 /* Half the squared length: ||x - c||^2 / 2 = ||x||^2 / 2 - (<x, c> - ||c||^2 / 2). */

@@ -96,7 +96,8 @@ static void fill_table(const struct vattn_selector * s, int32_t g, const float *
     const struct vattn_pq * p = s->state;
     for (int32_t j = 0; j < s->opt.pq_groups; j++) {
         int32_t begin = vattn_pq_begin(s, j), dim = vattn_pq_begin(s, j + 1) - begin;
-        const struct vattn_rows rows = {vattn_pq_centroids(s, g, j), (size_t)dim * sizeof(float), NULL, p->n_centroids};
+        const struct vattn_rows rows = {
+            .base = vattn_pq_centroids(s, g, j), .stride = (size_t)dim * sizeof(float), .n = p->n_centroids};
         s->plan->kern->score_f32(&rows, q + begin, 1, dim, table + (size_t)j * (size_t)p->n_centroids, p->n_centroids);
     }
 }

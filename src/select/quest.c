@@ -99,7 +99,8 @@ static size_t work_bytes(const struct vattn_selector * s) {
 static void score_pages(const struct vattn_selector * s, const char * bounds, int32_t g, int64_t n, const float * q,
                         float * score) {
     const struct pages * p = s->state;
-    const struct vattn_rows rows = {bounds + (size_t)g * (size_t)p->n * row_bytes(s), row_bytes(s), NULL, (int32_t)n};
+    const struct vattn_rows rows = {
+        .base = bounds + (size_t)g * (size_t)p->n * row_bytes(s), .stride = row_bytes(s), .n = (int32_t)n};
     vattn_plan_score(s->plan, &rows, q, 1, score, n);
 }
 

@@ -137,7 +137,8 @@ static size_t work_bytes(const struct vattn_selector * s) {
 /* p of all buckets of one table. */
 static void spread(const struct vattn_selector * s, int32_t table, const float * q, float * p) {
     const int32_t dim = s->plan->opt.head_dim;
-    const struct vattn_rows rows = {planes(s, table), (size_t)dim * sizeof(float), NULL, s->opt.socket_k};
+    const struct vattn_rows rows = {
+        .base = planes(s, table), .stride = (size_t)dim * sizeof(float), .n = s->opt.socket_k};
     float out[MOST_BITS];
     s->plan->kern->score_f32(&rows, q, 1, dim, out, MOST_BITS);
     p[0] = 1.0F;

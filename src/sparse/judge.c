@@ -47,7 +47,7 @@ static void estimate(struct vattn_call * c, int32_t head, float * o, double * d_
             stand_in[i] += f * part[i];
         }
     }
-    struct vattn_rows means = {vattn_sparse_kind_mean(c, g, 0), (size_t)v_dim * sizeof(float), NULL, n_kinds};
+    struct vattn_rows means = {.base = vattn_sparse_kind_mean(c, g, 0), .stride = (size_t)v_dim * sizeof(float), .n = n_kinds};
     c->plan->kern->accumulate_f32(&means, stand_in, VATTN_MOST_KINDS, 1, v_dim, o);
     for (int32_t i = 0; i < v_dim; i++) {
         o[i] = (float)(o[i] / d);
@@ -146,7 +146,7 @@ static void sketch_values(struct vattn_call * c, int32_t g, int32_t first, int32
     for (int32_t k = 0; k < s->n_chunks; k++) {
         struct tail t = tail_of(s, g, k);
         for (int32_t at = 0; at < t.n; at += VATTN_OFF_TILE) {
-            struct vattn_rows x = {tile, v_dim * sizeof *tile, NULL, t.n - at < VATTN_OFF_TILE ? t.n - at : VATTN_OFF_TILE};
+            struct vattn_rows x = {.base = tile, .stride = v_dim * sizeof *tile, .n = t.n - at < VATTN_OFF_TILE ? t.n - at : VATTN_OFF_TILE};
             for (int32_t j = 0; j < x.n; j++) {
                 struct vattn_rows value = vattn_v_rows(c->in.kv, g);
                 value.index = t.rows + at + j;

@@ -25,7 +25,7 @@ static void expand_kinds(struct vattn_call * c, int32_t g) {
     int32_t n = vattn_sparse_kinds(c, g);
     memset(out, 0, (size_t)n * v_dim * sizeof *out);
     for (int32_t i = 0; i < n; i++) {
-        struct vattn_rows row = {x->kinds[g].mean + (size_t)i * x->kinds[g].row_bytes, x->kinds[g].row_bytes, NULL, 1};
+        struct vattn_rows row = {.base = x->kinds[g].mean + (size_t)i * x->kinds[g].row_bytes, .stride = x->kinds[g].row_bytes, .n = 1};
         vattn_plan_accumulate(c->plan, &row, &one, 1, 1, out + (size_t)i * v_dim);
     }
 }

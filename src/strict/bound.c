@@ -63,7 +63,7 @@ struct vattn_score_bound vattn_strict_bound(const struct vattn_call * c, int32_t
     const struct vattn_code_book * b = &c->in.index->books[g];
     int32_t d = c->plan->opt.head_dim;
     float w[VATTN_MAX_DIM];
-    struct vattn_rows inverse = {b->inverse, (size_t)d * sizeof *q, NULL, d};
+    struct vattn_rows inverse = {.base = b->inverse, .stride = (size_t)d * sizeof *q, .n = d};
     c->plan->kern->score_f32(&inverse, q, 1, d, w, d);
     double basis_norm, size, unlikely2 = 0.0;
     double lost = mismatch(b, q, w, d, &basis_norm), rounding = weights_rounding(b, w, code, &size);
@@ -71,8 +71,10 @@ struct vattn_score_bound vattn_strict_bound(const struct vattn_call * c, int32_t
     for (int32_t a = 0; a < d; a++) {
         unlikely2 += (double)w[a] * (double)w[a] * (double)b->error_var[a];
     }
-    double f32 = UNIT * (2 * d + 16) * ((norm(w, d) * basis_norm + norm(q, d)) * key + size);
+    double terms = UNIT * (2 * d + 16), exact = terms * norm(q, d) * key;
+    double f32 = exact + terms * (norm(w, d) * basis_norm * key + size);
     return (struct vattn_score_bound){.residual = (float)(norm(w, d) * 1.0001),
                                       .unlikely = (float)(sqrt(unlikely2) * 1.0001),
-                                      .slack = (float)((rounding + lost * key + f32) * 1.0001)};
+                                      .slack = (float)((rounding + lost * key + f32) * 1.0001),
+                                      .exact = (float)(exact * 1.0001)};
 }

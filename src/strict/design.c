@@ -21,6 +21,7 @@
 #define CRUDE          0.05  /* share of alpha that the crude bound may spend */
 #define WITHIN_SPREAD  2.0   /* o may be this many standard errors of the center, */
 #define WITHIN_ALLOWED 3.5   /* and this many allowed errors, away from it */
+#define SETTLED        0.03  /* a move of all thresholds, in octaves, after which another one changes nothing */
 #define STEPS          14
 #define FAR            1e30F
 #define SAMPLE         VATTN_STRICT_SAMPLE
@@ -158,8 +159,11 @@ static double predict(struct vattn_call * c, int32_t g, const struct tail * t) {
 
 static double solve(struct vattn_call * c, int32_t g, const struct tail * t) {
     double rows = 0.0;
+    bool settled = false;
     for (int step = 0; step <= STEPS; step++) {
         rows = predict(c, g, t);
+        step = settled && step < STEPS - 1 ? STEPS - 1 : step;
+        settled = true;
         for (int32_t i = 0; i < t->group && step < STEPS; i++) {
             struct vattn_strict_head * head = &c->strict->heads[g * t->group + i];
             if (head->passed) {
@@ -169,6 +173,7 @@ static double solve(struct vattn_call * c, int32_t g, const struct tail * t) {
             double move = log2(goal / fmax(head->predicted, 1e-9 * goal)), most = step < 4 ? 3.0 : 1.0;
             move = fmin(most, fmax(-most, move)) * 0.9;
             move = step == STEPS - 1 ? fmin(move, 0.0) : move; /* the last move only repairs */
+            settled = settled && fabs(move) < SETTLED;
             head->share_t = fminf(head->share_t + (float)move, head->floor_t + 12.0F);
         }
     }

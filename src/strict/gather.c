@@ -4,9 +4,10 @@
  * two stages, as in the sparse call; V_i is the log2 of the value reach about the centers:
  *
  *     pi1 = clamp( 2^(V_i + max_h max( upper_hi - floor_t_h, proxy_hi - share_t_h )) )     the key is read iff u < pi1
- *     pi  = min( pi1, max( pi1/16, 2^(V_i + max_h( s_hi - min(floor_t_h, share_t_h) )) ) )    the value iff u < pi
+ *     pi  = min( pi1, max( pi1/16, 2^(V_i + max_h( s'_hi - min(floor_t_h, share_t_h) )) ) )   the value iff u < pi
  *
- * pi is a function of q, K and what earlier looks read.  upper_hi >= s_hi, so pi >= min(1, 2^(V_i + s_hi - floor_t_h)) for
+ * pi is a function of q, K and what earlier looks read.  upper_hi and s'_hi, the score as computed plus what its rounding can
+ * be, are at least s_hi, so pi >= min(1, 2^(V_i + s_hi - floor_t_h)) for
  * every row: the condition of the bound.  Rows read at earlier looks are sure; u comes from the look's own stream.
  */
 #include "strict/strict.h"
@@ -97,7 +98,8 @@ static void value_margins(const struct vattn_call * c, int32_t g, const float * 
     }
     for (int32_t i = 0; i < c->plan->group; i++) {
         const struct vattn_strict_head * head = &s->heads[g * c->plan->group + i];
-        const float * score = scores + (size_t)i * (size_t)s->ld, t = fminf(head->floor_t, head->share_t);
+        const float * score = scores + (size_t)i * (size_t)s->ld;
+        float t = fminf(head->floor_t, head->share_t) - head->bound.exact;
         for (int32_t j = 0; j < n && !head->passed; j++) {
             x[j] = score[j] - t > x[j] ? score[j] - t : x[j];
         }

@@ -19,11 +19,12 @@
 #define VATTN_STRICT_THETA 0.8    /* of the largest lambda |g| / pi for which the price is finite */
 #define VATTN_STRICT_HEADS 4      /* query heads of one judge task */
 #define VATTN_STRICT_STRIP 256    /* rows at a time */
-#define VATTN_STRICT_SAMPLE 2048  /* rows that the design of a later look works with */
+#define VATTN_STRICT_SAMPLE 1024  /* rows that the design of a later look works with */
 
-/* |s - s^| <= min(residual * reach.residual, unlikely * reach.unlikely) + slack, log2 units */
+/* |s - s^| <= min(residual * reach.residual, unlikely * reach.unlikely) + slack, log2 units; exact: rounding of a score that
+ * was computed from its key. */
 struct vattn_score_bound {
-    float residual, unlikely, slack;
+    float residual, unlikely, slack, exact;
 };
 
 /* One query head. */

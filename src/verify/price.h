@@ -13,7 +13,8 @@
 #ifndef VATTN_PRICE_H
 #define VATTN_PRICE_H
 
-/* c(z, pi) for z >= 0 and 0 < pi <= 1: at least (1 - pi)/pi^2 z^2/2; infinity where it does not exist; 0 for pi = 1. */
+/* c(z, pi) for z >= 0 and 0 < pi <= 1, or up to two thousandths more: at least (1 - pi)/pi^2 z^2/2; infinity where it does
+ * not exist; 0 for pi = 1. */
 double vattn_price(double z, double pi);
 
 /*

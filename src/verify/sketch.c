@@ -43,7 +43,7 @@ double vattn_sketch_trace2(const struct vattn_kernels * kern, const float * buck
                            double * top) {
     float gram[B][B];
     double off = 0.0;
-    struct vattn_rows rows = {bucket, (size_t)dim * sizeof *bucket, NULL, B};
+    struct vattn_rows rows = {.base = bucket, .stride = (size_t)dim * sizeof *bucket, .n = B};
     kern->score_f32(&rows, bucket, B, dim, gram[0], B);
     for (int i = 0; i < B; i++) {
         float sum = 0.0F;

@@ -16,7 +16,7 @@ echo "denominator missed: hub $hub %, paper-d $paper %"
 [ "$hub" -ge 20 ] && [ "$hub" -le 95 ] || fail "hub misses its target in $hub % of the draws"
 [ "$paper" -ge 1 ] && [ "$paper" -le 12 ] || fail "paper-d misses its target in $paper % of the draws"
 
-expect 0 python3 scripts/hub-table.py --vattn "$vattn" --draws 20 --keys 4096 -o "$dir/t/hub.md" "$dir/a.safetensors"
+expect 0 python3 scripts/hub-table.py --vattn "$vattn" --memory "$dir/memory" --draws 20 --keys 4096 -o "$dir/t/hub.md" "$dir/a.safetensors"
 for line in '^\| flat .*\| hub ' '^\| flat .*\| paper-d ' '^\| synthetic, spread 1 .*\| hub ' '^\| a  *\|' 'largest 5 %'; do
     grep -Eq "$line" "$dir/t/hub.md" || fail "the table lacks '$line'"
 done

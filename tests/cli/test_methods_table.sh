@@ -35,6 +35,10 @@ awk -v x="$ours" -v y="$theirs" 'BEGIN { exit !(x > 0 && (x - y) ^ 2 < (1e-3 * y
 cp "$t" "$dir/first.csv"
 expect 0 tabulate --only quest,uniform,paper-fixed,paper-d,sparse --densities 0.05,0.2 --draws 4 "$c"
 cmp -s "$t" "$dir/first.csv" || fail "remembered measurements give another table"
+expect 0 tabulate --only quest,hash,sparse --densities 0.05,0.2 --draws 4 --remembered "$c" # without those that were never made
+grep -q '^# settings not measured: 5$' "$t" && ! grep -q hash "$t" || fail "a table of what is remembered"
+cp "$dir/first.csv" "$t"
+expect 0 tabulate --report
 expect 0 tabulate --check
 plant() { # plant WHAT SED-SCRIPT FILE
     cp "$3" "$dir/kept"
@@ -53,5 +57,10 @@ plant "another number in the text" '0,/^\| quest /s/^(\| quest .*[0-9])([0-9]) /
 expect 0 tabulate --check
 
 expect 1 tabulate --only quest "$dir/NOPE.safetensors"
-[ ! -e docs/results/methods.csv ] || expect 0 "$python" scripts/methods-table.py --check # what is in the repository
+if [ -e docs/results/methods.csv ]; then # what is in the repository, with every method that there is
+    expect 0 "$python" scripts/methods-table.py --check
+    for method in $("$vattn" methods | grep -oE '^[a-z].*'); do
+        grep -q "^all,$method," docs/results/methods.csv || fail "docs/results/methods.csv lacks $method"
+    done
+fi
 finish

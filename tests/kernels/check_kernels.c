@@ -182,7 +182,8 @@ static struct row_memory draw_rows(struct check * check, const struct shape * s)
     if (s->gather && s->n > 0) {
         index[s->n - 1] = n_memory - 1;
     }
-    m.rows = (struct vattn_rows){m.memory.at, s->stride, s->gather ? index : NULL, s->n};
+    m.rows =
+        (struct vattn_rows){.base = m.memory.at, .stride = s->stride, .index = s->gather ? index : NULL, .n = s->n};
     return m;
 }
 

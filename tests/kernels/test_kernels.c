@@ -44,7 +44,8 @@ static void score_without_last(const struct vattn_rows * rows, const float * q, 
 static void accumulate_once_too_often(const struct vattn_rows * rows, const float * weight, ptrdiff_t ld,
                                       int32_t n_heads, int32_t dim, float * acc) {
     good->accumulate_f16(rows, weight, ld, n_heads, dim, acc);
-    const struct vattn_rows one = {rows->base, rows->stride, rows->index, rows->n > 16};
+    struct vattn_rows one = *rows;
+    one.n = rows->n > 16;
     good->accumulate_f16(&one, weight, ld, n_heads, dim, acc);
 }
 

@@ -121,9 +121,9 @@ int64_t select_score(const struct vattn_selector * s, const struct layer * l, in
 static void mark_best(const double * x, int64_t n, int64_t k, char * mark) {
     memset(mark, 0, (size_t)n);
     for (; k > 0; k--) {
-        int64_t best = -1;
-        for (int64_t i = 0; i < n; i++) {
-            best = !mark[i] && (best < 0 || x[i] > x[best]) ? i : best;
+        int64_t best = 0;
+        for (int64_t i = 1; i < n; i++) {
+            best = !mark[i] && (mark[best] || x[i] > x[best]) ? i : best;
         }
         mark[best] = 1;
     }

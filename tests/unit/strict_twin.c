@@ -72,7 +72,7 @@ static double probability(const struct layer * l, const struct vattn_call * c, c
                        (double)head->bound.unlikely * (double)s->tables[0].reach.unlikely[reach[1]]);
         }
         key = fmax(key, proxy + fmax(up - (double)head->floor_t, -(double)head->share_t));
-        value = fmax(value, strict_score(l, h, row) - fmin((double)head->floor_t, (double)head->share_t));
+        value = fmax(value, strict_score(l, h, row) + (double)head->bound.exact - fmin((double)head->floor_t, (double)head->share_t));
     }
     double at = (double)s->tables[0].log2_value[reach[2]], p = fmax(VATTN_PROB_ONE >> 10, units(key + at));
     return fmin(p, fmax(floor(p / 16.0), units(value + at)));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Weighted sums of rows: register tiles of 4 heads x 4 vectors, the last vector masked, through blocks of rows that
+ * Weighted sums of rows: register tiles of 8 heads x 2 vectors or 4 x 4, the last vector masked, through blocks of rows that
  * stay in L1.  While a tile works on a column of the block it prefetches that column of the next block.
  */
 #include "kernels/x86/x86.h"
@@ -9,7 +9,7 @@
 
 #include "kernels/x86/rows_avx512.h"
 
-enum { BLOCK_ROWS = 32, TILE_VECTORS = 4 };
+enum { BLOCK_ROWS = 32, TILE_HEADS = 8, TILE_VECTORS = 4 };
 
 struct block {
     const char * row[BLOCK_ROWS];
@@ -23,7 +23,7 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void accumulate_tile(const struct block * block
                                                       const int32_t n_vectors, __mmask16 mask, float * acc,
                                                       ptrdiff_t acc_ld) {
     const ptrdiff_t element = is_f16 ? 2 : 4;
-    __m512 sum[4][TILE_VECTORS];
+    __m512 sum[TILE_HEADS][TILE_VECTORS];
     for (int32_t g = 0; g < n_heads; g++) {
         for (int32_t v = 0; v < n_vectors; v++) {
             const float * at = acc + g * acc_ld + d + 16 * v;
@@ -69,7 +69,7 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void accumulate_heads(const struct block * bloc
                                                        int32_t dim, float * acc) {
     const __mmask16 all = 0xffff;
     int32_t d = 0;
-    for (; d + 16 * TILE_VECTORS <= dim; d += 16 * TILE_VECTORS) {
+    for (; n_heads <= 4 && d + 16 * TILE_VECTORS <= dim; d += 16 * TILE_VECTORS) {
         accumulate_tile(block, is_f16, d, prefetch, weight, ld, n_heads, TILE_VECTORS, all, acc, dim);
     }
     for (; d + 32 <= dim; d += 32) {
@@ -78,6 +78,36 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void accumulate_heads(const struct block * bloc
     for (; d < dim; d += 16) {
         const __mmask16 mask = dim - d < 16 ? first_lanes(dim - d) : all;
         accumulate_tile(block, is_f16, d, prefetch, weight, ld, n_heads, 1, mask, acc, dim);
+    }
+}
+
+VATTN_AVX512 VATTN_ALWAYS_INLINE void accumulate_group(const struct block * block, bool is_f16, bool prefetch,
+                                                       const float * weight, ptrdiff_t ld, int32_t n_heads, int32_t dim,
+                                                       float * acc) {
+    switch (n_heads) {
+    case 1:
+        accumulate_heads(block, is_f16, prefetch, weight, ld, 1, dim, acc);
+        break;
+    case 2:
+        accumulate_heads(block, is_f16, prefetch, weight, ld, 2, dim, acc);
+        break;
+    case 3:
+        accumulate_heads(block, is_f16, prefetch, weight, ld, 3, dim, acc);
+        break;
+    case 4:
+        accumulate_heads(block, is_f16, prefetch, weight, ld, 4, dim, acc);
+        break;
+    case 5:
+        accumulate_heads(block, is_f16, prefetch, weight, ld, 5, dim, acc);
+        break;
+    case 6:
+        accumulate_heads(block, is_f16, prefetch, weight, ld, 6, dim, acc);
+        break;
+    case 7:
+        accumulate_heads(block, is_f16, prefetch, weight, ld, 7, dim, acc);
+        break;
+    default:
+        accumulate_heads(block, is_f16, prefetch, weight, ld, 8, dim, acc);
     }
 }
 
@@ -93,23 +123,9 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void accumulate(const struct vattn_rows * rows,
             block.row[i] = row_at(rows, j + i);
             block.next[i] = row_ahead(rows, j + i, BLOCK_ROWS);
         }
-        for (int32_t g = 0, n; g < n_heads; g += n) {
-            n = group_size(n_heads - g);
-            float * acc_group = acc + (ptrdiff_t)g * dim;
-            const float * w = weight + g * ld + j;
-            switch (n) {
-            case 4:
-                accumulate_heads(&block, is_f16, g == 0, w, ld, 4, dim, acc_group);
-                break;
-            case 3:
-                accumulate_heads(&block, is_f16, g == 0, w, ld, 3, dim, acc_group);
-                break;
-            case 2:
-                accumulate_heads(&block, is_f16, g == 0, w, ld, 2, dim, acc_group);
-                break;
-            default:
-                accumulate_heads(&block, is_f16, g == 0, w, ld, 1, dim, acc_group);
-            }
+        for (int32_t g = 0; g < n_heads; g += TILE_HEADS) {
+            const int32_t n = n_heads - g < TILE_HEADS ? n_heads - g : TILE_HEADS;
+            accumulate_group(&block, is_f16, g == 0, weight + g * ld + j, ld, n, dim, acc + (ptrdiff_t)g * dim);
         }
     }
 }
