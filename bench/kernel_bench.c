@@ -23,6 +23,8 @@ static char * cold;    /* rows or codes */
 static float * scores; /* MAX_HEADS x MAX_N */
 static int32_t *picked, *prob, *drawn;
 static float *query, *acc, *center, *bucket;
+static int32_t * kinds;   /* of a gather: which of 256 centres */
+static char * center_rows;
 static int32_t reps = 9;
 static const char * only_kernel = "all";
 static const char * only_place = "all";
@@ -136,7 +138,8 @@ static void run(const struct job * job) {
         sink = (uint64_t)sum;
         return;
     }
-    const int32_t step = job->gather || deviation ? GATHER : TILE;
+    const bool offset = strcmp(job->kernel, "offset") == 0;
+    const int32_t step = job->gather || deviation || offset ? GATHER : TILE;
     for (int32_t j = 0; j < job->n; j += step) {
         struct vattn_rows rows = {
             .base = cold, .stride = job->stride, .index = job->gather ? picked + j : NULL, .n = step};
@@ -148,6 +151,9 @@ static void run(const struct job * job) {
         }
         if (score) {
             k->score_f16(&rows, query, job->n_heads, job->dim, scores, step);
+        } else if (offset) {
+            const struct vattn_rows centers = {.base = center_rows, .stride = 2 * (size_t)job->dim, .index = kinds, .n = step};
+            k->offset_f16(&rows, &centers, job->dim, scores, NULL, 0);
         } else if (deviation) {
             k->deviation_f16(&rows, center, scores, step, job->n_heads, job->dim, j, scores + 16384, bucket);
         } else {
@@ -194,9 +200,9 @@ static void bench(const struct vattn_kernels * kernels) {
     static const int32_t heads[] = {1, 3, 4, 7, 8};
     char text[80];
     for (int32_t d = 128; d >= 64; d -= 64) {
-        const char * const names[] = {"score", "accumulate", "deviation"};
-        for (int32_t op = 0; op < 3; op++) {
-            for (int32_t h = 0; h < 5; h++) {
+        const char * const names[] = {"score", "accumulate", "deviation", "offset"};
+        for (int32_t op = 0; op < 4; op++) {
+            for (int32_t h = 0; h < (op == 3 ? 1 : 5); h++) {
                 for (int32_t mode = 0; mode < 5; mode++) {
                     /* warm tile; contiguous rows; rows of 8 heads side by side; a gather of 3 %; all 8 heads */
                     const size_t stride = (size_t)d * 2 * (mode >= 2 ? 8 : 1);
@@ -213,7 +219,7 @@ static void bench(const struct vattn_kernels * kernels) {
                             }
                         }
                         job.n = n / GATHER * GATHER;
-                    } else if (op == 2 && mode != 0) {
+                    } else if (op >= 2 && mode != 0) {
                         continue;
                     }
                     snprintf(text, sizeof text, "dim %d heads %d %s", d, heads[h],
@@ -268,6 +274,8 @@ int main(int argc, char ** argv) {
     query = map(MAX_HEADS * VATTN_MAX_DIM * sizeof *query);
     acc = map(MAX_HEADS * VATTN_MAX_DIM * sizeof *acc);
     center = map(MAX_HEADS * VATTN_MAX_DIM * sizeof *center);
+    kinds = map(GATHER * sizeof *kinds);
+    center_rows = map(256 * 2 * VATTN_MAX_DIM);
     bucket = map(VATTN_BUCKETS * MAX_HEADS * VATTN_MAX_DIM * sizeof *bucket);
     for (size_t i = 0; i < COLD_BYTES / 2; i++) {
         const uint16_t half = vattn_half_from_float((float)(draw() >> 8) * 0x1p-23f - 1);
@@ -278,6 +286,9 @@ int main(int argc, char ** argv) {
     }
     for (int32_t i = 0; i < MAX_HEADS * VATTN_MAX_DIM; i++) {
         query[i] = (float)(draw() >> 8) * 0x1p-24f - 0.5f;
+    }
+    for (int32_t j = 0; j < GATHER; j++) {
+        kinds[j] = (int32_t)(draw() % 256);
     }
     const struct vattn_kernels * table;
     for (int32_t i = 0; (table = vattn_kernels_supported(i)) != NULL; i++) {

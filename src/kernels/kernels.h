@@ -90,6 +90,13 @@ struct vattn_kernels {
     void (*deviation_f32)(const struct vattn_rows * rows, const float * center, const float * root, ptrdiff_t ld,
                           int32_t n_heads, int32_t dim, int32_t first, float * dist2, float * bucket);
 
+    /* dist2[j] = sum_d (row_j[d] - center_j[d])^2   and, unless out is NULL,   out[j * ld + d] = row_j[d] - center_j[d],
+     * where center_j is row j of centers: rows of the same type and number.  out does not overlap the rows. */
+    void (*offset_f16)(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim, float * dist2,
+                       float * out, ptrdiff_t ld);
+    void (*offset_f32)(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim, float * dist2,
+                       float * out, ptrdiff_t ld);
+
     /* max_j x[j]; -inf for n = 0.  A NaN does not count. */
     float (*max)(const float * x, int32_t n);
 

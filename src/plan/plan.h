@@ -62,6 +62,15 @@ static inline void vattn_plan_deviation(const struct vattn_plan * p, const struc
     }
 }
 
+static inline void vattn_plan_offset(const struct vattn_plan * p, const struct vattn_rows * rows,
+                                     const struct vattn_rows * centers, float * dist2, float * out) {
+    if (p->opt.v_type == VATTN_TYPE_F16) {
+        p->kern->offset_f16(rows, centers, p->opt.v_dim, dist2, out, p->opt.v_dim);
+    } else {
+        p->kern->offset_f32(rows, centers, p->opt.v_dim, dist2, out, p->opt.v_dim);
+    }
+}
+
 /* Rows of KV head g. */
 static inline struct vattn_rows vattn_k_rows(const struct vattn_kv * kv, int32_t g) {
     return (struct vattn_rows){.base = (const char *)kv->k + (size_t)g * kv->k_head_stride, .stride = kv->k_row_stride};

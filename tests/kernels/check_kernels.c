@@ -334,6 +334,44 @@ void check_deviation(struct check * check) {
     }
 }
 
+/* Centres are few rows of a block of their own, named by an index of their own; every other time differences are wanted. */
+void check_offset(struct check * check) {
+    for (int32_t trial = 0; trial < n_trials(check, 1000); trial++, check->n_checks++) {
+        struct shape s = draw_shape(check, trial), few = s;
+        struct row_memory m = draw_rows(check, &s);
+        few.gather = true;
+        few.kind = s.kind == KIND_CAUCHY ? KIND_NORMAL : s.kind;
+        struct row_memory c = draw_rows(check, &few);
+        struct shape by_dim = s, by_row = s;
+        by_dim.n_heads = s.n;
+        by_dim.n = s.dim;
+        by_dim.ld = s.dim + draw_below(check, 3);
+        by_row.n_heads = 1;
+        const size_t size = s.n == 0 ? 0 : (size_t)by_dim.ld * (size_t)(s.n - 1) + (size_t)s.dim;
+        struct guarded dist2 = guarded_new((size_t)s.n * sizeof(float), s.at_end);
+        struct guarded out = guarded_new(size * sizeof(float), s.at_end);
+        double * expected2 = allocate(((size_t)s.n + 1) * sizeof(double));
+        double * expected = allocate((size + 1) * sizeof(double));
+        fill(out.at, size, canary);
+        vattn_ref_offset(&m.rows, &c.rows, s.is_f16, s.dim, expected2, expected, by_dim.ld);
+        (s.is_f16 ? check->kernels->offset_f16 : check->kernels->offset_f32)(
+            &m.rows, &c.rows, s.dim, dist2.at, trial % 2 ? out.at : NULL, by_dim.ld);
+        compare(check, "offset (dist2)", &by_row, dist2.at, expected2, expected2, s.dim / 8.0 + 12, 4.0 * s.dim);
+        if (trial % 2) {
+            for (size_t i = 0; i < size; i++) { /* a single rounding: no difference is left */
+                expected[i] = (double)(float)expected[i];
+            }
+            compare(check, "offset (out)", &by_dim, out.at, expected, expected, 0, 0);
+        }
+        free(expected2);
+        free(expected);
+        guarded_free(dist2);
+        guarded_free(out);
+        row_memory_free(&m);
+        row_memory_free(&c);
+    }
+}
+
 static const int32_t lengths[] = {0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 255, 1000, 4099};
 
 void check_max(struct check * check) {
@@ -644,6 +682,7 @@ int32_t check_kernels(const struct vattn_kernels * kernels, bool short_run, bool
     check_score(&check);
     check_accumulate(&check);
     check_deviation(&check);
+    check_offset(&check);
     check_max(&check);
     check_exp2_sum(&check);
     check_scan(&check);

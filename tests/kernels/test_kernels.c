@@ -55,6 +55,19 @@ static void deviation_in_next_bucket(const struct vattn_rows * rows, const float
     good->deviation_f16(rows, center, root, ld, n_heads, dim, first + 32 * 7 + 1, dist2, bucket);
 }
 
+static void offset_of_one_center(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim,
+                                 float * dist2, float * out, ptrdiff_t ld) {
+    struct vattn_rows one = *centers;
+    int32_t * same = calloc((size_t)rows->n + 1, sizeof *same);
+    assert_non_null(same);
+    for (int32_t j = 0; j < rows->n; j++) {
+        same[j] = centers->index[0];
+    }
+    one.index = same;
+    good->offset_f16(rows, &one, dim, dist2, out, ld);
+    free(same);
+}
+
 static float max_with_zero(const float * x, int32_t n) {
     return fmaxf(good->max(x, n), n % 8 ? 0 : -INFINITY);
 }
@@ -102,6 +115,7 @@ static int32_t failures(struct vattn_kernels table) {
     check_score(&check);
     check_accumulate(&check);
     check_deviation(&check);
+    check_offset(&check);
     return check.n_failures;
 }
 
@@ -116,6 +130,9 @@ static void planted_defects_are_found(void ** state) {
     assert_true(failures(bad) > 0);
     bad = *good;
     bad.deviation_f16 = deviation_in_next_bucket;
+    assert_true(failures(bad) > 0);
+    bad = *good;
+    bad.offset_f16 = offset_of_one_center;
     assert_true(failures(bad) > 0);
     bad = *good;
     bad.max = max_with_zero;

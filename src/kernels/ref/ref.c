@@ -75,6 +75,20 @@ void vattn_ref_deviation(const struct vattn_rows * rows, bool is_f16, const floa
     }
 }
 
+void vattn_ref_offset(const struct vattn_rows * rows, const struct vattn_rows * centers, bool is_f16, int32_t dim,
+                      double * dist2, double * out, ptrdiff_t ld) {
+    for (int32_t j = 0; j < rows->n; j++) {
+        dist2[j] = 0;
+        for (int32_t d = 0; d < dim; d++) {
+            const double difference = vattn_ref_element(rows, is_f16, j, d) - vattn_ref_element(centers, is_f16, j, d);
+            dist2[j] += difference * difference;
+            if (out != NULL) {
+                out[j * ld + d] = difference;
+            }
+        }
+    }
+}
+
 double vattn_ref_max(const float * x, int32_t n) {
     double largest = -INFINITY;
     for (int32_t j = 0; j < n; j++) {
