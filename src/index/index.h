@@ -132,9 +132,6 @@ enum vattn_status vattn_kinds_learn(const struct vattn_plan * plan, struct vattn
 /* Kind of a value, f32. */
 int32_t vattn_kinds_find(const struct vattn_plan * plan, const struct vattn_kinds * k, const float * v);
 
-/* x = v - mean for one row of the type of the values; x, mean: [v_dim] f32. */
-void vattn_kinds_off(const struct vattn_plan * plan, const struct vattn_rows * value, const float * mean, float * x);
-
 /* ||v - c||^2 of up to 64 rows of KV head g. */
 void vattn_index_deviation(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g,
                            const struct vattn_rows * rows, float * dist2);

@@ -62,14 +62,6 @@ int32_t vattn_kinds_find(const struct vattn_plan * plan, const struct vattn_kind
     return first + nearest(plan, k->mean + (size_t)first * k->row_bytes, k->row_bytes, k->half + first, k->leaves, v);
 }
 
-void vattn_kinds_off(const struct vattn_plan * plan, const struct vattn_rows * value, const float * mean, float * x) {
-    static const float one = 1.0F;
-    for (int32_t a = 0; a < plan->opt.v_dim; a++) {
-        x[a] = -mean[a];
-    }
-    vattn_plan_accumulate(plan, value, &one, 1, 1, x);
-}
-
 /* ------------------------------------------------------------------------------------------------------------ learn */
 
 struct lloyd {

@@ -124,24 +124,23 @@ static void weigh(struct vattn_call * c, int32_t g, int32_t chunk, struct vattn_
     memcpy(w, own, (size_t)list->n_rows * sizeof *w);
 }
 
-/* What JUDGE needs to know of the rows drawn by chance, the same for all heads: their shares, and |v - mu|^2. */
+/* What JUDGE needs to know of the rows drawn by chance, the same for all heads: their shares, kinds, and |v - mu|^2. */
 static void measure_rows(struct vattn_call * c, int32_t g, int32_t chunk, const float * gain) {
-    static const float none = 0.0F;
     struct vattn_sparse * s = c->sparse;
     size_t at = vattn_sparse_list(s, g, chunk);
-    const int32_t *rows = s->rows + at, *prob = s->prob + at;
-    float sink[VATTN_BUCKETS * VATTN_MAX_DIM]; /* the kernel's second result: only the first bucket, not wanted */
-    memset(sink, 0, (size_t)c->plan->opt.v_dim * sizeof *sink);
-    for (int32_t k = 0; k < vattn_sparse_chunk(s, g, chunk)->n_tail; k++) {
+    const int32_t *rows = s->rows + at, *prob = s->prob + at, n = vattn_sparse_chunk(s, g, chunk)->n_tail;
+    int32_t * kind = s->draw + at;
+    for (int32_t k = 0; k < n; k++) {
         float pi = (float)prob[k] * (1.0F / VATTN_PROB_ONE), share = 1.0F / gain[k];
         s->key_share[at + (size_t)k] = share > pi ? share - pi : 0.0F;
         s->value_share[at + (size_t)k] = 1.0F - share;
-        struct vattn_rows value = vattn_v_rows(c->in.kv, g);
-        value.index = rows + k;
-        value.n = 1;
-        const float * mean = vattn_sparse_kind_mean(c, g, vattn_sparse_kind(c, g, rows[k]));
-        vattn_plan_deviation(c->plan, &value, mean, &none, 1, 1, 0, s->off2 + at + (size_t)k, sink);
+        kind[k] = vattn_sparse_kind(c, g, rows[k]);
     }
+    struct vattn_rows values = vattn_v_rows(c->in.kv, g), means = vattn_sparse_means(c, g);
+    values.index = rows;
+    means.index = kind;
+    values.n = means.n = n;
+    vattn_plan_offset(c->plan, &values, &means, s->off2 + at, NULL);
 }
 
 void vattn_sparse_gather(struct vattn_call * c, int32_t g, int32_t chunk) {

@@ -19,17 +19,13 @@
 #define CLEAR_NU   7.0
 #define CLEAR_MISS 2.0 /* no number of degrees of freedom lowers the quantile by the square of this from that of CLEAR_NU */
 
-/* o = N/D over all chunks, scaled to the largest m; a0 = sum (1 - pi1) (e/pi1)^2 / D^2 over all keys. */
-static void estimate(struct vattn_call * c, int32_t head, float * o, double * d_out, float * m_out, double * a0) {
-    struct vattn_sparse * s = c->sparse;
-    int32_t v_dim = c->plan->opt.v_dim, g = head / c->plan->group, n_kinds = vattn_sparse_kinds(c, g);
-    float m = -INFINITY, stand_in[VATTN_MOST_KINDS] = {0};
-    for (int32_t k = 0; k < s->n_chunks; k++) {
-        struct vattn_partial p = vattn_sparse_partial(c, k, head);
-        m = p.m[0] <= m ? m : p.m[0];
-    }
-    double d = 0.0, squares = 0.0;
-    memset(o, 0, (size_t)v_dim * sizeof *o);
+/* N and D of the rows read and the weights of the kinds over all chunks, scaled to the largest m. */
+static void add_chunks(const struct vattn_call * c, int32_t head, float m, float * n_out, float * stand_in, double * d, double * squares) {
+    const struct vattn_sparse * s = c->sparse;
+    int32_t v_dim = c->plan->opt.v_dim, n_kinds = vattn_sparse_kinds(c, head / c->plan->group);
+    memset(n_out, 0, (size_t)v_dim * sizeof *n_out);
+    memset(stand_in, 0, (size_t)n_kinds * sizeof *stand_in);
+    *d = *squares = 0.0;
     for (int32_t k = 0; k < s->n_chunks; k++) {
         struct vattn_partial p = vattn_sparse_partial(c, k, head);
         if (p.m[0] == -INFINITY) {
@@ -38,35 +34,49 @@ static void estimate(struct vattn_call * c, int32_t head, float * o, double * d_
         size_t cell = (size_t)head * (size_t)s->n_chunks + (size_t)k;
         const float * part = s->stand_in + cell * (size_t)s->kinds;
         float f = exp2f(p.m[0] - m);
-        d += (double)(f * p.d[0]);
-        squares += (double)f * (double)f * (double)s->key_squares[cell];
+        *d += (double)(f * p.d[0]);
+        *squares += (double)f * (double)f * (double)s->key_squares[cell];
         for (int32_t i = 0; i < v_dim; i++) {
-            o[i] += f * p.n[i];
+            n_out[i] += f * p.n[i];
         }
         for (int32_t i = 0; i < n_kinds; i++) {
             stand_in[i] += f * part[i];
         }
     }
-    struct vattn_rows means = {.base = vattn_sparse_kind_mean(c, g, 0), .stride = (size_t)v_dim * sizeof(float), .n = n_kinds};
-    c->plan->kern->accumulate_f32(&means, stand_in, VATTN_MOST_KINDS, 1, v_dim, o);
-    for (int32_t i = 0; i < v_dim; i++) {
-        o[i] = (float)(o[i] / d);
+}
+
+/* o = N/D of n heads of KV head g; a0 = sum (1 - pi1) (e/pi1)^2 / D^2 over all keys. */
+static void estimate(const struct vattn_call * c, int32_t g, int32_t head, int32_t n, double * d, float * m, double * a0) {
+    const struct vattn_sparse * s = c->sparse;
+    int32_t v_dim = c->plan->opt.v_dim;
+    float stand_in[MAX_HEADS * VATTN_MOST_KINDS], * o = s->estimates + (size_t)head * (size_t)v_dim;
+    for (int32_t i = 0; i < n; i++) {
+        double squares;
+        m[i] = -INFINITY;
+        for (int32_t k = 0; k < s->n_chunks; k++) {
+            struct vattn_partial p = vattn_sparse_partial(c, k, head + i);
+            m[i] = p.m[0] <= m[i] ? m[i] : p.m[0];
+        }
+        add_chunks(c, head + i, m[i], o + (size_t)i * (size_t)v_dim, stand_in + i * VATTN_MOST_KINDS, &d[i], &squares);
+        a0[i] = squares / (d[i] * d[i]);
     }
-    *d_out = d;
-    *m_out = m;
-    *a0 = squares / (d * d);
+    struct vattn_rows means = vattn_sparse_means(c, g);
+    vattn_plan_accumulate(c->plan, &means, stand_in, VATTN_MOST_KINDS, n, o);
+    for (int32_t i = 0; i < n * v_dim; i++) {
+        o[i] = (float)(o[i] / d[i / v_dim]);
+    }
 }
 
 /* The tail rows of one chunk. */
 struct tail {
-    const int32_t *rows, *prob;
+    const int32_t *rows, *prob, *kind;
     const float *key_share, *value_share, *off2;
     int32_t n;
 };
 
 static struct tail tail_of(const struct vattn_sparse * s, int32_t g, int32_t chunk) {
     size_t at = vattn_sparse_list(s, g, chunk);
-    return (struct tail){s->rows + at, s->prob + at, s->key_share + at, s->value_share + at, s->off2 + at,
+    return (struct tail){s->rows + at, s->prob + at, s->draw + at, s->key_share + at, s->value_share + at, s->off2 + at,
                          vattn_sparse_chunk(s, g, chunk)->n_tail};
 }
 
@@ -132,9 +142,17 @@ static const float * weights_of(const struct vattn_call * c, int32_t head, int32
     return s->weights + (size_t)head * (size_t)s->ld + (size_t)vattn_sparse_chunk_begin(s, chunk);
 }
 
+/* Roots of up to 64 rows from `at` on for the second part of S; signs of their own. */
+static void value_roots(const struct vattn_sparse * s, const struct tail * t, int32_t at, int32_t n, const float * weight,
+                        float scale, float * root) {
+    for (int32_t j = at; j < at + n; j++) {
+        root[j - at] = vattn_sketch_sign(~s->sign_key, t->rows[j]) * sqrtf(t->value_share[j]) * weight[j] * scale;
+    }
+}
+
 /*
- * The second part of S, for the heads that need the sketch: b of up to 64 rows at a time, written out.  Signs of their own, and
- * another bucket than r of the same row.
+ * The second part of S, for the heads that need the sketch: b of up to 64 rows at a time, written out.  Another bucket than
+ * that of r of the same row.
  */
 static void sketch_values(struct vattn_call * c, int32_t g, int32_t first, int32_t n, const bool * wanted, const double * d,
                           const float * m, float * tile) {
@@ -146,23 +164,18 @@ static void sketch_values(struct vattn_call * c, int32_t g, int32_t first, int32
     for (int32_t k = 0; k < s->n_chunks; k++) {
         struct tail t = tail_of(s, g, k);
         for (int32_t at = 0; at < t.n; at += VATTN_OFF_TILE) {
-            struct vattn_rows x = {.base = tile, .stride = v_dim * sizeof *tile, .n = t.n - at < VATTN_OFF_TILE ? t.n - at : VATTN_OFF_TILE};
-            for (int32_t j = 0; j < x.n; j++) {
-                struct vattn_rows value = vattn_v_rows(c->in.kv, g);
-                value.index = t.rows + at + j;
-                value.n = 1;
-                vattn_kinds_off(c->plan, &value, vattn_sparse_kind_mean(c, g, vattn_sparse_kind(c, g, t.rows[at + j])),
-                                tile + (size_t)j * v_dim);
-            }
+            struct vattn_rows values = vattn_v_rows(c->in.kv, g), means = vattn_sparse_means(c, g);
+            struct vattn_rows x = {.base = tile, .stride = v_dim * sizeof *tile};
+            x.n = values.n = means.n = t.n - at < VATTN_OFF_TILE ? t.n - at : VATTN_OFF_TILE;
+            values.index = t.rows + at;
+            means.index = t.kind + at;
+            vattn_plan_offset(c->plan, &values, &means, dist2, tile);
             for (int32_t i = 0; i < n; i++) {
                 int32_t head = g * c->plan->group + first + i;
                 float scale;
                 const float * w = weights_of(c, head, k, d[i], m[i], &scale);
-                for (int32_t j = 0; j < x.n && wanted[i]; j++) {
-                    root[j] = vattn_sketch_sign(~s->sign_key, t.rows[at + j]) *
-                              sqrtf(t.value_share[at + j]) * w[at + j] * scale;
-                }
                 if (wanted[i]) {
+                    value_roots(s, &t, at, x.n, w, scale, root);
                     c->plan->kern->deviation_f32(&x, zero, root, VATTN_OFF_TILE, 1, (int32_t)v_dim, seen, dist2,
                                                  s->buckets + (size_t)head * VATTN_BUCKETS * v_dim);
                 }
@@ -208,16 +221,14 @@ void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t
     struct vattn_sparse * s = c->sparse;
     int32_t v_dim = c->plan->opt.v_dim, head = g * c->plan->group + first;
     size_t task = (size_t)g * (size_t)((c->plan->group + MAX_HEADS - 1) / MAX_HEADS) + (size_t)(first / MAX_HEADS);
-    double d[MAX_HEADS];
+    double d[MAX_HEADS], a0[MAX_HEADS];
     float m[MAX_HEADS];
     bool wanted[MAX_HEADS] = {false}, any = false, small = c->plan->delta_head < VATTN_DELTA_SATTERTHWAITE;
+    estimate(c, g, head, n, d, m, a0);
     for (int32_t i = 0; i < n; i++) {
-        struct vattn_head * h = &s->heads[head + i];
-        float * o = s->estimates + (size_t)(head + i) * (size_t)v_dim;
-        double a0;
-        estimate(c, head + i, o, &d[i], &m[i], &a0);
-        h->log2_d = m[i] + (float)log2(d[i]);
-        h->evidence = (struct vattn_evidence){.o2 = norm2(o, v_dim), .a0 = a0};
+        const float * o = s->estimates + (size_t)(head + i) * (size_t)v_dim;
+        s->heads[head + i].log2_d = m[i] + (float)log2(d[i]);
+        s->heads[head + i].evidence = (struct vattn_evidence){.o2 = norm2(o, v_dim), .a0 = a0[i]};
     }
     weigh_evidence(c, g, first, n, d, m, s->judge_scratch + task * 2 * MAX_HEADS * (size_t)s->chunk);
     for (int32_t i = 0; i < n; i++) {

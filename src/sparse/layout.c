@@ -55,7 +55,7 @@ struct vattn_sparse * vattn_sparse_layout(const struct vattn_plan * plan, struct
     v.kinds = VATTN_MOST_KINDS;
     v.stand_in = vattn_scratch_take(a, heads * chunks * (size_t)v.kinds, sizeof *v.stand_in);
     v.key_squares = vattn_scratch_take(a, heads * chunks, sizeof *v.key_squares);
-    v.kind_means = vattn_scratch_take(a, kv_heads * (size_t)v.kinds * v_dim, sizeof *v.kind_means);
+    v.mean_rows = vattn_scratch_take(a, kv_heads * v_dim, vattn_type_bytes(o->v_type));
     v.partials = vattn_scratch_take(a, chunks * vattn_partial_floats(o->n_heads, o->v_dim), sizeof *v.partials);
     if (s != NULL) {
         *s = v;

@@ -8,31 +8,29 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/half.h"
+
 /* A query whose expected proxy error is far above what the code was calibrated for is answered exactly. */
 #define ALIEN_FACTOR 16.0F
 #define ALIEN_LEAST  0.25F /* log2 units squared: below, the proxy is good whatever the calibration saw */
 
-/* The means of the kinds as f32. */
-static void expand_kinds(struct vattn_call * c, int32_t g) {
-    const struct vattn_index * x = c->in.index;
-    size_t v_dim = (size_t)c->plan->opt.v_dim;
-    float * out = c->sparse->kind_means + (size_t)g * (size_t)c->sparse->kinds * v_dim;
-    if (x->kinds == NULL) {
-        memcpy(out, x->books[g].v_mean, v_dim * sizeof *out);
-        return;
-    }
-    static const float one = 1.0F;
-    int32_t n = vattn_sparse_kinds(c, g);
-    memset(out, 0, (size_t)n * v_dim * sizeof *out);
-    for (int32_t i = 0; i < n; i++) {
-        struct vattn_rows row = {.base = x->kinds[g].mean + (size_t)i * x->kinds[g].row_bytes, .stride = x->kinds[g].row_bytes, .n = 1};
-        vattn_plan_accumulate(c->plan, &row, &one, 1, 1, out + (size_t)i * v_dim);
+/* An index without kinds (of a strict plan) has its mean value in f32 only. */
+static void round_mean(struct vattn_call * c, int32_t g) {
+    const struct vattn_options * o = &c->plan->opt;
+    const float * mean = c->in.index->books[g].v_mean;
+    size_t n = (size_t)o->v_dim, bytes = vattn_type_bytes(o->v_type);
+    char * out = c->sparse->mean_rows + (size_t)g * n * bytes;
+    for (size_t i = 0; i < n; i++) {
+        uint16_t half = vattn_half_from_float(mean[i]);
+        memcpy(out + i * bytes, o->v_type == VATTN_TYPE_F16 ? (const void *)&half : (const void *)&mean[i], bytes);
     }
 }
 
 void vattn_sparse_prepare(struct vattn_call * c, int32_t g) {
     struct vattn_sparse * s = c->sparse;
-    expand_kinds(c, g);
+    if (c->in.index->kinds == NULL) {
+        round_mean(c, g);
+    }
     const struct vattn_code_book * book = &c->in.index->books[g];
     int32_t d = c->plan->opt.head_dim;
     for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {

@@ -80,9 +80,9 @@ struct vattn_sparse {
     int8_t * list_bonus;    /* same: how far the values of the keys read are from their kinds */
     float * stand_in;       /* [n_heads][n_chunks][kinds] weights of the kinds' means: sum of e/pi1 less sum of e/pi */
     float * key_squares;    /* [n_heads][n_chunks] sum (1 - pi1) (e/pi1)^2 over the keys read */
-    float * kind_means;     /* [n_kv_heads][kinds][v_dim] the means of the kinds, f32 */
+    char * mean_rows;       /* [n_kv_heads] rows: the mean value, for an index without kinds */
     float * judge_tile;     /* [judge tasks][VATTN_OFF_TILE + 1][v_dim] */
-    int32_t kinds;          /* stride of stand_in and kind_means */
+    int32_t kinds;          /* stride of stand_in */
     float * sure_sum;       /* [n_heads] log2 of the weights of the rows that are always read */
     float * chunk_max;      /* [n_heads][n_chunks] largest proxy score */
     float * design_sums;    /* [n_heads][2] */
@@ -145,9 +145,13 @@ static inline int32_t vattn_sparse_kinds(const struct vattn_call * c, int32_t g)
     return x->kinds != NULL ? x->kinds[g].branches * x->kinds[g].leaves : 1;
 }
 
-static inline const float * vattn_sparse_kind_mean(const struct vattn_call * c, int32_t g, int32_t kind) {
-    return c->sparse->kind_means +
-           ((size_t)g * (size_t)c->sparse->kinds + (size_t)kind) * (size_t)c->plan->opt.v_dim;
+/* The means of the kinds, rows of the type of the values; an index without kinds has one, the mean value. */
+static inline struct vattn_rows vattn_sparse_means(const struct vattn_call * c, int32_t g) {
+    const struct vattn_index * x = c->in.index;
+    size_t row = (size_t)c->plan->opt.v_dim * vattn_type_bytes(c->plan->opt.v_type);
+    return (struct vattn_rows){.base = x->kinds != NULL ? x->kinds[g].mean : c->sparse->mean_rows + (size_t)g * row,
+                               .stride = row,
+                               .n = vattn_sparse_kinds(c, g)};
 }
 
 /* layout.c */
