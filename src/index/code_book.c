@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/half.h"
+
 #define REGULARISE 0.3 /* share of tr(S)/d added to the diagonal: queries of later steps differ from the prompt's */
 
 /* Uniform mid-rise quantiser of a unit normal variable, optimal step and its error, bits 0..8 (Max 1960; Lloyd). */
@@ -81,7 +83,10 @@ static bool eigen(double * a, double * values, int32_t d) {
     return LAPACKE_dsyevd(LAPACK_ROW_MAJOR, 'V', 'U', d, a, d, values) == 0;
 }
 
-/* root = S^1/2, inverse = S^-1/2 of the regularised second moment; work, values: [d][d], [d] */
+/*
+ * root = S^1/2, inverse = S^-1/2 of the regularised second moment, in units in which its mean eigenvalue is about 1: no
+ * entry of a basis exceeds sqrt(d) or is needed below f16's range.  work, values: [d][d], [d]
+ */
 static bool moment_roots(const float * moment, int32_t d, double * root, double * inverse, double * work, double * values) {
     double trace = 0.0;
     for (int32_t i = 0; i < d * d; i++) {
@@ -92,9 +97,11 @@ static bool moment_roots(const float * moment, int32_t d, double * root, double 
     if (!(trace > 0.0)) {
         return false;
     }
-    for (int32_t i = 0; i < d; i++) {
-        work[i * d + i] += REGULARISE * trace / d;
+    double unit = exp2(rint(log2(trace / d))); /* a power of two rounds nothing */
+    for (int32_t i = 0; i < d * d; i++) {
+        work[i] = (work[i] + (i % (d + 1) == 0 ? REGULARISE * trace / d : 0.0)) / unit;
     }
+    trace /= unit;
     if (!eigen(work, values, d)) {
         return false;
     }
@@ -113,24 +120,88 @@ static bool moment_roots(const float * moment, int32_t d, double * root, double 
     return true;
 }
 
-/* Rows of basis and inverse in order of falling eigenvalue; u has eigenvectors in columns, eigenvalues rising. */
-static void fill_basis(struct vattn_code_book * book, int32_t d, const double * u, const double * root,
-                       const double * inverse, const double * mean) {
+void vattn_book_row(const struct vattn_code_book * book, const void * matrix, int32_t d, int32_t a, float * out) {
+    const struct vattn_rows row = vattn_book_rows(book, matrix, d, a, 1);
+    if (!book->halves) {
+        memcpy(out, row.base, (size_t)d * sizeof *out);
+        return;
+    }
+    for (int32_t j = 0; j < d; j++) {
+        uint16_t half;
+        memcpy(&half, (const char *)row.base + 2 * j, sizeof half);
+        out[j] = vattn_half_to_float(half);
+    }
+}
+
+/* Stores x in the type of the book's matrices; x becomes what was stored. */
+static void store_matrix(const struct vattn_code_book * book, void * matrix, double * x, int32_t d) {
+    for (int32_t i = 0; i < d * d; i++) {
+        float whole = (float)x[i];
+        if (book->halves) {
+            uint16_t half = vattn_half_from_float(whole);
+            memcpy((char *)matrix + 2 * (size_t)i, &half, sizeof half);
+            whole = vattn_half_to_float(half);
+        } else {
+            memcpy((char *)matrix + 4 * (size_t)i, &whole, sizeof whole);
+        }
+        x[i] = (double)whole;
+    }
+}
+
+/* One step of Newton's towards x = b^-T, for an x that almost is: x + (1 - x b^T) x.  work: [d][d] */
+static void refine_inverse(const double * b, double * x, double * work, int32_t d) {
+    double row[VATTN_MAX_DIM];
+    for (int32_t i = 0; i < d; i++) {
+        for (int32_t j = 0; j < d; j++) {
+            double sum = i == j ? 1.0 : 0.0;
+            for (int32_t k = 0; k < d; k++) {
+                sum -= x[i * d + k] * b[j * d + k];
+            }
+            row[j] = sum;
+        }
+        for (int32_t j = 0; j < d; j++) {
+            double sum = 0.0;
+            for (int32_t k = 0; k < d; k++) {
+                sum += row[k] * x[k * d + j];
+            }
+            work[i * d + j] = sum;
+        }
+    }
+    for (int32_t i = 0; i < d * d; i++) {
+        x[i] += work[i];
+    }
+}
+
+/*
+ * Rows of basis and inverse in order of falling eigenvalue; u has eigenvectors in columns, eigenvalues rising.  The inverse is
+ * that of the basis as it was rounded.  b, x, work: [d][d]
+ */
+static void fill_basis(struct vattn_code_book * book, int32_t d, const double * u, const double * root, const double * inverse,
+                       const double * mean, double * b, double * x, double * work) {
     for (int32_t a = 0; a < d; a++) {
         int32_t column = d - 1 - a;
+        for (int32_t j = 0; j < d; j++) {
+            double forth = 0.0, back = 0.0;
+            for (int32_t k = 0; k < d; k++) {
+                forth += u[k * d + column] * root[k * d + j];
+                back += inverse[j * d + k] * u[k * d + column];
+            }
+            b[a * d + j] = forth;
+            x[a * d + j] = back;
+        }
+    }
+    store_matrix(book, book->basis, b, d);
+    if (book->halves) {
+        refine_inverse(b, x, work, d);
+    }
+    store_matrix(book, book->inverse, x, d);
+    for (int32_t a = 0; a < d; a++) {
         double shift = 0.0;
         for (int32_t j = 0; j < d; j++) {
-            double b = 0.0, v = 0.0;
-            for (int32_t k = 0; k < d; k++) {
-                b += u[k * d + column] * root[k * d + j];
-                v += inverse[j * d + k] * u[k * d + column];
-            }
-            book->basis[a * d + j] = (float)b;
-            book->inverse[a * d + j] = (float)v;
-            shift += (double)book->basis[a * d + j] * mean[j];
-            book->mean[j] = (float)mean[j];
+            shift += b[a * d + j] * mean[j];
         }
         book->shift[a] = (float)shift;
+        book->mean[a] = (float)mean[a];
     }
 }
 
@@ -146,16 +217,17 @@ static void fill_steps(struct vattn_code_book * book, int32_t d, const double * 
 }
 
 /* E over calibration queries of the squared score error: sum_a error_var_a * E[(inverse_a . q)^2] */
-static float usual_sigma2(const struct vattn_code_book * book, int32_t d, const float * moment, double q_scale) {
+static float usual_sigma2(const struct vattn_code_book * book, int32_t d, const float * moment, double q_scale,
+                          const double * inverse) {
     double sum = 0.0;
     for (int32_t a = 0; a < d; a++) {
         double e = 0.0;
         for (int32_t i = 0; i < d; i++) {
             double row = 0.0;
             for (int32_t j = 0; j < d; j++) {
-                row += (moment == NULL ? (i == j) : (double)moment[i * d + j]) * (double)book->inverse[a * d + j];
+                row += (moment == NULL ? (i == j) : (double)moment[i * d + j]) * inverse[a * d + j];
             }
-            e += row * (double)book->inverse[a * d + i];
+            e += row * inverse[a * d + i];
         }
         sum += e * (double)book->error_var[a];
     }
@@ -165,12 +237,12 @@ static float usual_sigma2(const struct vattn_code_book * book, int32_t d, const 
 enum vattn_status vattn_code_book_build(struct vattn_code_book * book, int32_t d, size_t token_bytes,
                                         const double * mean, const double * cov, const float * moment, double q_scale) {
     size_t m = (size_t)d * (size_t)d;
-    double * mem = malloc((5 * m + 2 * (size_t)d) * sizeof(double));
+    double * mem = malloc((6 * m + 2 * (size_t)d) * sizeof(double));
     if (mem == NULL) {
         return VATTN_STATUS_NO_MEMORY;
     }
     double *root = mem, *inverse = mem + m, *a = mem + 2 * m, *t = mem + 3 * m, *work = mem + 4 * m;
-    double *values = mem + 5 * m, *lambda = values + d;
+    double *x = mem + 5 * m, *values = mem + 6 * m, *lambda = values + d;
     bool ok = moment_roots(moment, d, root, inverse, work, values);
     if (ok) {
         multiply(root, cov, t, d, false);
@@ -187,9 +259,9 @@ enum vattn_status vattn_code_book_build(struct vattn_code_book * book, int32_t d
             lambda[i] = fmax(values[d - 1 - i], 0.0);
         }
         book->layout = vattn_code_allocate(lambda, d, token_bytes);
-        fill_basis(book, d, a, root, inverse, mean);
+        fill_basis(book, d, a, root, inverse, mean, t, x, work);
         fill_steps(book, d, lambda);
-        book->sigma2_usual = usual_sigma2(book, d, moment, q_scale);
+        book->sigma2_usual = usual_sigma2(book, d, moment, q_scale, x);
         ok = isfinite(book->sigma2_usual);
     }
     free(mem);
@@ -212,10 +284,10 @@ static double quantiser_error(const float * y, int32_t n, float step, int bits) 
 
 void vattn_code_book_fit_steps(struct vattn_code_book * book, int32_t d, const float * x, int32_t n) {
     static const float multiples[] = {0.5F, 0.6F, 0.7F, 0.8F, 0.9F, 1.0F, 1.12F, 1.25F, 1.4F, 1.6F, 1.9F, 2.3F, 3.0F};
-    float y[FIT_ROWS];
+    float y[FIT_ROWS], basis[VATTN_MAX_DIM];
     int32_t stride = (n + FIT_ROWS - 1) / FIT_ROWS, m = 0;
     for (int32_t a = 0; a < vattn_layout_coords(book->layout); a++) {
-        const float * basis = book->basis + (size_t)a * (size_t)d;
+        vattn_book_row(book, book->basis, d, a, basis);
         m = 0;
         for (int32_t i = 0; i < n; i += stride) {
             const float * row = x + (size_t)i * (size_t)d;

@@ -39,7 +39,7 @@ static void quantise_coordinate(const struct vattn_code_book * book, int32_t a, 
 
 void vattn_index_quantise(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n,
                           uint8_t * code, float * residual2, float * unlikely) {
-    float y[32 * TILE];
+    float y[32 * TILE], widened[32 * VATTN_MAX_DIM];
     int32_t d = x->plan->opt.head_dim;
     const struct vattn_code_book * book = &x->books[g];
     struct vattn_rows rows = vattn_k_rows(kv, g);
@@ -53,7 +53,11 @@ void vattn_index_quantise(const struct vattn_index * x, const struct vattn_kv * 
     }
     for (int32_t a = 0; a < d; a += 32) { /* 32 coordinates at a time keep the tile small */
         int32_t part = d - a < 32 ? d - a : 32;
-        vattn_plan_score(x->plan, &rows, book->basis + (size_t)a * (size_t)d, part, y, TILE);
+        for (int32_t i = 0; i < part && book->halves; i++) {
+            vattn_book_row(book, book->basis, d, a + i, widened + (size_t)i * (size_t)d);
+        }
+        vattn_plan_score(x->plan, &rows, book->halves ? widened : (const float *)book->basis + (size_t)a * (size_t)d, part, y,
+                         TILE);
         for (int32_t i = 0; i < part; i++) {
             quantise_coordinate(book, a + i, y + i * TILE, n, code + (size_t)(a + i) * TILE, residual2, unlikely);
         }
@@ -115,28 +119,51 @@ static void store_bonus(struct vattn_index * x, const struct vattn_kv * kv, int3
     }
 }
 
-/* The kind of every value, and how far from its mean it is: values far from it are drawn more often. */
-static void store_kinds(struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n) {
-    static const float one = 1.0F, minus = -1.0F;
+/* The kind of the value of one row, and how far from its mean it is: values far from it are drawn more often. */
+static int32_t kind_of(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int * off) {
+    static const float one = 1.0F;
     const struct vattn_kinds * kinds = &x->kinds[g];
+    int32_t r = (int32_t)row, kind;
+    float rms2 = x->books[g].v_rms * x->books[g].v_rms, v[VATTN_MAX_DIM] = {0}, dist2;
+    struct vattn_rows value = vattn_v_rows(kv, g), mean = {.base = kinds->mean, .stride = kinds->row_bytes, .index = &kind, .n = 1};
+    value.index = &r;
+    value.n = 1;
+    vattn_plan_accumulate(x->plan, &value, &one, 1, 1, v);
+    kind = vattn_kinds_find(x->plan, kinds, v);
+    vattn_plan_offset(x->plan, &value, &mean, &dist2, NULL);
+    *off = eighths_of(dist2, rms2, OFF_LEAST);
+    return kind;
+}
+
+/* Half octaves from the bonus down to off, rounded: what fits into three bits. */
+static int below(int bonus, int off) {
+    int halves = (bonus - off + 2) >> 2;
+    return halves < 0 ? 0 : halves > 7 ? 7 : halves;
+}
+
+static void store_kinds(struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n) {
     size_t at = (size_t)g * (size_t)x->capacity + (size_t)row;
-    float rms2 = x->books[g].v_rms * x->books[g].v_rms, v[VATTN_MAX_DIM];
-    for (int32_t j = 0; j < n; j++) {
-        int32_t r = (int32_t)(row + j), kind;
-        struct vattn_rows value = vattn_v_rows(kv, g), mean = {.base = kinds->mean, .stride = kinds->row_bytes, .index = &kind, .n = 1};
-        value.index = &r;
-        value.n = 1;
-        memset(v, 0, (size_t)x->plan->opt.v_dim * sizeof *v);
-        vattn_plan_accumulate(x->plan, &value, &one, 1, 1, v);
-        kind = vattn_kinds_find(x->plan, kinds, v);
-        vattn_plan_accumulate(x->plan, &mean, &minus, 1, 1, v);
-        float dist2 = 0.0F;
-        for (int32_t a = 0; a < x->plan->opt.v_dim; a++) {
-            dist2 += v[a] * v[a];
+    for (int32_t j = 0; j < n; j++, at++) {
+        int off;
+        int32_t kind = kind_of(x, kv, g, row + j, &off);
+        if (x->off != NULL) {
+            x->off[at] = (int8_t)off;
+        } else {
+            kind |= below(x->bonus[at], off) * VATTN_PACKED_KINDS;
         }
-        x->kind[at + (size_t)j] = (uint8_t)kind;
-        x->off[at + (size_t)j] = eighths_of(dist2, rms2, OFF_LEAST);
+        x->kind[at] = (uint8_t)kind;
     }
+}
+
+bool vattn_index_kind_current(const struct vattn_index * x, const struct vattn_kv * kv, int64_t row) {
+    for (int32_t g = 0; x->kinds != NULL && g < x->plan->opt.n_kv_heads; g++) {
+        int off, bonus = vattn_index_bonus(x, g)[row], kept = vattn_index_off(x, g, row);
+        if (kind_of(x, kv, g, row, &off) != vattn_index_kind(x, g, row) ||
+            kept != (x->off != NULL ? off : bonus - 4 * below(bonus, off))) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static void mark_escapes(struct vattn_index * x, int32_t g, int64_t row, int32_t n, const float * residual2,

@@ -22,34 +22,46 @@ static size_t token_bytes(const struct vattn_plan * plan) {
 
 static size_t book_floats(const struct vattn_options * o) {
     size_t d = (size_t)o->head_dim;
-    return 2 * d * d + 4 * d + (size_t)o->v_dim;
-}
-
-static int64_t round_up(int64_t rows) {
-    return (rows + 63) / 64 * 64;
+    return 4 * d + (size_t)o->v_dim;
 }
 
 static bool strict(const struct vattn_plan * plan) {
     return plan->opt.method == VATTN_METHOD_SPARSE_STRICT;
 }
 
+/* Bytes of the basis and of the inverse. */
+static size_t matrix_bytes(const struct vattn_plan * plan) {
+    size_t d = (size_t)plan->opt.head_dim;
+    return d * d * (strict(plan) ? sizeof(float) : sizeof(uint16_t));
+}
+
+static int64_t round_up(int64_t rows) {
+    return (rows + 63) / 64 * 64;
+}
+
+/* Bytes of the kinds of one KV head. */
+static size_t kinds_bytes(const struct vattn_plan * plan, int64_t rows) {
+    struct vattn_kinds k = vattn_kinds_shape(&plan->opt, rows);
+    return (size_t)rows * (k.packed ? 1 : 2) + sizeof k + vattn_kinds_bytes(&k);
+}
+
 size_t vattn_index_bytes(const struct vattn_plan * plan, int64_t capacity) {
     size_t heads = (size_t)plan->opt.n_kv_heads, rows = (size_t)round_up(capacity);
     return sizeof(struct vattn_index) + heads * sizeof(struct vattn_code_book) +
-           heads * book_floats(&plan->opt) * sizeof(float) + heads * rows * (token_bytes(plan) + 1) +
-           (1 + heads) * rows / 8 +
+           heads * (book_floats(&plan->opt) * sizeof(float) + 2 * matrix_bytes(plan)) +
+           heads * rows * (token_bytes(plan) + 1) + (1 + heads) * rows / 8 +
            (strict(plan) ? heads * rows * 3 + heads * rows / 64 * sizeof(float)
-                         : heads * (rows * 2 + sizeof(struct vattn_kinds) + vattn_kinds_bytes(&plan->opt, (int64_t)rows)));
+                         : heads * kinds_bytes(plan, (int64_t)rows));
 }
 
 static void point_books(struct vattn_index * x) {
     int32_t d = x->plan->opt.head_dim;
     for (int32_t g = 0; g < x->plan->opt.n_kv_heads; g++) {
         struct vattn_code_book * b = &x->books[g];
-        float * at = x->tables + (size_t)g * book_floats(&x->plan->opt);
-        b->basis = at;
-        b->inverse = b->basis + (size_t)d * (size_t)d;
-        b->shift = b->inverse + (size_t)d * (size_t)d;
+        b->halves = !strict(x->plan);
+        b->basis = x->matrices + 2 * (size_t)g * matrix_bytes(x->plan);
+        b->inverse = (char *)b->basis + matrix_bytes(x->plan);
+        b->shift = x->tables + (size_t)g * book_floats(&x->plan->opt);
         b->mean = b->shift + d;
         b->step = b->mean + d;
         b->error_var = b->step + d;
@@ -58,16 +70,19 @@ static void point_books(struct vattn_index * x) {
 }
 
 static bool take_kinds(struct vattn_index * x) {
-    size_t heads = (size_t)x->plan->opt.n_kv_heads, bytes = vattn_kinds_bytes(&x->plan->opt, x->capacity);
+    size_t heads = (size_t)x->plan->opt.n_kv_heads;
+    struct vattn_kinds shape = vattn_kinds_shape(&x->plan->opt, x->capacity);
+    size_t bytes = vattn_kinds_bytes(&shape);
     x->kinds = calloc(heads, sizeof *x->kinds);
     x->kind_tables = calloc(heads, bytes);
-    x->kind = calloc(heads * (size_t)x->capacity, sizeof *x->kind);
-    x->off = calloc(heads * (size_t)x->capacity, sizeof *x->off);
-    if (x->kinds == NULL || x->kind_tables == NULL || x->kind == NULL || x->off == NULL) {
+    x->kind = vattn_pages_alloc(heads * (size_t)x->capacity, sizeof *x->kind);
+    x->off = shape.packed ? NULL : vattn_pages_alloc(heads * (size_t)x->capacity, sizeof *x->off);
+    if (x->kinds == NULL || x->kind_tables == NULL || x->kind == NULL || (x->off == NULL && !shape.packed)) {
         return false;
     }
     for (size_t g = 0; g < heads; g++) {
-        vattn_kinds_point(&x->kinds[g], &x->plan->opt, x->capacity, x->kind_tables + g * bytes);
+        x->kinds[g] = shape;
+        vattn_kinds_point(&x->kinds[g], x->kind_tables + g * bytes);
     }
     return true;
 }
@@ -90,12 +105,13 @@ enum vattn_status vattn_index_create(const struct vattn_plan * plan, int64_t cap
     x->token_bytes = token_bytes(plan);
     x->books = calloc(heads, sizeof *x->books);
     x->tables = calloc(heads * book_floats(&plan->opt), sizeof(float));
+    x->matrices = calloc(2 * heads, matrix_bytes(plan));
     x->codes = vattn_pages_alloc(heads * (size_t)x->capacity, x->token_bytes);
     x->bonus = vattn_pages_alloc(heads * (size_t)x->capacity, sizeof *x->bonus);
     x->covered = calloc((size_t)(x->capacity / 64), sizeof(uint64_t));
     x->escape = calloc(heads * (size_t)(x->capacity / 64), sizeof(uint64_t));
-    bool ok = x->books != NULL && x->tables != NULL && x->codes != NULL && x->bonus != NULL && x->covered != NULL &&
-              x->escape != NULL;
+    bool ok = x->books != NULL && x->tables != NULL && x->matrices != NULL && x->codes != NULL && x->bonus != NULL &&
+              x->covered != NULL && x->escape != NULL;
     if (strict(plan)) {
         x->reach = vattn_pages_alloc(heads * (size_t)x->capacity, 3);
         x->key_norm = calloc(heads * (size_t)(x->capacity / 64), sizeof *x->key_norm);
@@ -116,6 +132,7 @@ void vattn_index_free(struct vattn_index * x) {
     if (x != NULL) {
         free(x->books);
         free(x->tables);
+        free(x->matrices);
         free(x->codes);
         free(x->bonus);
         free(x->kinds);
@@ -366,6 +383,31 @@ static bool book_valid(const struct vattn_index * x, int32_t g, const char ** re
             return fail("code book: a table holds a value that is not finite", reason);
         }
     }
+    for (int32_t a = 0; a < 2 * d; a++) {
+        float row[VATTN_MAX_DIM];
+        vattn_book_row(b, a < d ? b->basis : b->inverse, d, a % d, row);
+        for (int32_t i = 0; i < d; i++) {
+            if (!isfinite(row[i])) {
+                return fail("code book: a matrix holds a value that is not finite", reason);
+            }
+        }
+    }
+    return true;
+}
+
+static bool kinds_valid(const struct vattn_index * x, int32_t g, const char ** reason) {
+    const char * why = "";
+    if (x->kinds == NULL) {
+        return true;
+    }
+    if (!vattn_kinds_valid(x->plan, &x->kinds[g], &why)) {
+        return fail(why, reason);
+    }
+    for (int64_t r = 0; r < x->capacity; r++) {
+        if (vattn_index_kind(x, g, r) >= x->kinds[g].branches * x->kinds[g].leaves) {
+            return fail("kinds: a row has a kind that does not exist", reason);
+        }
+    }
     return true;
 }
 
@@ -377,7 +419,7 @@ bool vattn_index_validate(const struct vattn_index * x, const struct vattn_kv * 
         return vattn_index_covered(x, 0, x->capacity) == 0 || fail("coverage: rows covered without a code", reason);
     }
     for (int32_t g = 0; g < x->plan->opt.n_kv_heads; g++) {
-        if (!book_valid(x, g, reason)) {
+        if (!book_valid(x, g, reason) || !kinds_valid(x, g, reason)) {
             return false;
         }
     }
@@ -387,6 +429,9 @@ bool vattn_index_validate(const struct vattn_index * x, const struct vattn_kv * 
         }
         if (vattn_bit(x->covered, r) && !vattn_index_row_current(x, kv, r)) {
             return fail("codes: a row differs from what the live cache encodes to", reason);
+        }
+        if (vattn_bit(x->covered, r) && !vattn_index_kind_current(x, kv, r)) {
+            return fail("kinds: a row's value is not of the kind that the index says, or not as far from it", reason);
         }
     }
     return true;

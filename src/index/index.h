@@ -11,8 +11,9 @@
 /* The code of one KV head. d = head_dim; coordinates are sorted by falling eigenvalue. */
 struct vattn_code_book {
     struct vattn_code_layout layout;
-    float * basis;      /* [d][d] row a: y_a = <basis_a, k> - shift_a */
-    float * inverse;    /* [d][d] row a: weight of y_a in <q, k> is <inverse_a, q> */
+    bool halves;        /* of the next two: f16, else f32 (strict plans, whose bounds are about these very numbers) */
+    void * basis;       /* [d][d] row a: y_a = <basis_a, k> - shift_a */
+    void * inverse;     /* [d][d] row a: weight of y_a in <q, k> is <inverse_a, q> */
     float * shift;      /* [d] <basis_a, mean> */
     float * mean;       /* [d] */
     float * step;       /* [coordinates with bits] */
@@ -25,11 +26,23 @@ struct vattn_code_book {
     float sigma2_usual; /* expected squared score error of a calibration query, log2 units */
 };
 
-#define VATTN_MOST_KINDS 256
+/* Rows [from, from + n) of the basis or of the inverse. */
+static inline struct vattn_rows vattn_book_rows(const struct vattn_code_book * b, const void * matrix, int32_t d,
+                                                int32_t from, int32_t n) {
+    size_t row = (size_t)d * (b->halves ? 2 : 4);
+    return (struct vattn_rows){.base = (const char *)matrix + (size_t)from * row, .stride = row, .n = n};
+}
+
+/* Row a of the basis or of the inverse as floats. */
+void vattn_book_row(const struct vattn_code_book * book, const void * matrix, int32_t d, int32_t a, float * out);
+
+#define VATTN_MOST_KINDS   256
+#define VATTN_PACKED_KINDS 32 /* in a packed byte: kind in the lower five bits, half octaves below the bonus above them */
 
 /* Kinds of the values of one KV head (kinds.c): kind b * leaves + i is leaf i of branch b. */
 struct vattn_kinds {
     int32_t branches, leaves;
+    bool packed;                /* kind and off in one byte: small capacities */
     size_t row_bytes;
     char *branch, *mean;        /* rows of the type of the values: [branches], [branches * leaves] */
     float *branch_half, *half;  /* half of their squared lengths */
@@ -41,13 +54,15 @@ struct vattn_index {
     bool calibrated;
     size_t token_bytes;  /* budget of one token and KV head */
     struct vattn_code_book * books; /* [n_kv_heads] */
-    float * tables;      /* what the books point into */
+    float * tables;      /* what the books point into: vectors */
+    char * matrices;     /* the same: basis and inverse */
     uint8_t * codes;     /* [n_kv_heads][capacity * token_bytes] in blocks of 16 tokens */
     int8_t * bonus;      /* [n_kv_heads][capacity] log2(||v - c|| / v_rms) in eighths, for the design alone */
     struct vattn_kinds * kinds; /* [n_kv_heads]; NULL in indexes of strict plans, as are the four below */
     char * kind_tables;  /* what the kinds point into */
     uint8_t * kind;      /* [n_kv_heads][capacity] kind of a row's value; stale or not, always one there is */
-    int8_t * off;        /* [n_kv_heads][capacity] log2(||v - mean of its kind|| / v_rms) in eighths, for the design alone */
+    int8_t * off;        /* [n_kv_heads][capacity] log2(||v - mean of its kind|| / v_rms) in eighths, for the design alone;
+                          * NULL where it is packed into the byte of the kind */
     uint64_t * covered;  /* [capacity / 64] rows whose codes are valid, all KV heads */
     uint64_t * escape;   /* [n_kv_heads][capacity / 64] */
     uint8_t * reach;     /* strict plans only: [n_kv_heads][capacity][3], see reach.c */
@@ -65,6 +80,18 @@ static inline const uint64_t * vattn_index_escape(const struct vattn_index * x, 
 
 static inline const int8_t * vattn_index_bonus(const struct vattn_index * x, int32_t g) {
     return x->bonus + (size_t)g * (size_t)x->capacity;
+}
+
+/* Kind of the value of a row. */
+static inline int32_t vattn_index_kind(const struct vattn_index * x, int32_t g, int64_t row) {
+    uint8_t byte = x->kind[(size_t)g * (size_t)x->capacity + (size_t)row];
+    return x->off == NULL ? byte & (VATTN_PACKED_KINDS - 1) : byte;
+}
+
+/* How far it is from the mean of its kind, eighths of log2 units of v_rms. */
+static inline int8_t vattn_index_off(const struct vattn_index * x, int32_t g, int64_t row) {
+    size_t at = (size_t)g * (size_t)x->capacity + (size_t)row;
+    return (int8_t)(x->off != NULL ? x->off[at] : x->bonus[at] - x->kind[at] / VATTN_PACKED_KINDS * 4);
 }
 
 /* Bits of coordinate a. */
@@ -121,9 +148,10 @@ static inline const uint8_t * vattn_index_reach(const struct vattn_index * x, in
 }
 
 /* How many kinds an index of this capacity affords, and the bytes of their tables for one KV head. */
-void vattn_kinds_shape(int64_t capacity, int32_t * branches, int32_t * leaves);
-size_t vattn_kinds_bytes(const struct vattn_options * o, int64_t capacity);
-void vattn_kinds_point(struct vattn_kinds * k, const struct vattn_options * o, int64_t capacity, char * memory);
+struct vattn_kinds vattn_kinds_shape(const struct vattn_options * o, int64_t capacity);
+size_t vattn_kinds_bytes(const struct vattn_kinds * k);
+/* Where the tables of one KV head lie in their memory; k has its shape. */
+void vattn_kinds_point(struct vattn_kinds * k, char * memory);
 
 /* Learn the kinds of the listed values (values->index); off2: mean squared distance of these values from their kinds. */
 enum vattn_status vattn_kinds_learn(const struct vattn_plan * plan, struct vattn_kinds * k, const struct vattn_rows * values,
@@ -131,6 +159,12 @@ enum vattn_status vattn_kinds_learn(const struct vattn_plan * plan, struct vattn
 
 /* Kind of a value, f32. */
 int32_t vattn_kinds_find(const struct vattn_plan * plan, const struct vattn_kinds * k, const float * v);
+
+/* Is the value of a covered row of the kind that the index says, and as far from it? */
+bool vattn_index_kind_current(const struct vattn_index * x, const struct vattn_kv * kv, int64_t row);
+
+/* True if all means are finite and their lengths are those of the rows; else *reason says what is wrong. */
+bool vattn_kinds_valid(const struct vattn_plan * plan, const struct vattn_kinds * k, const char ** reason);
 
 /* ||v - c||^2 of up to 64 rows of KV head g. */
 void vattn_index_deviation(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g,

@@ -15,31 +15,38 @@
 
 #include "base/half.h"
 
-#define ROWS_OF_KIND 160 /* rows of the cache that pay for the mean of a kind: less than a byte a row */
-#define STEPS        4
+#define STEPS 4
 
-void vattn_kinds_shape(int64_t capacity, int32_t * branches, int32_t * leaves) {
-    int64_t kinds = capacity / ROWS_OF_KIND;
-    kinds = kinds < 8 ? 8 : kinds > VATTN_MOST_KINDS ? VATTN_MOST_KINDS : kinds;
-    *branches = kinds < 64 ? 8 : 16;
-    *leaves = (int32_t)kinds / *branches;
+/*
+ * The index may have a twelfth of the bytes of f16 rows.  What codes of two bits, bonus, bits and tables leave of it is the
+ * kinds': 16 x 4 of them or more where that also pays for a byte of distance, else up to 32, packed with the distance.
+ * Wider codes are the caller's wish and do not count.
+ */
+struct vattn_kinds vattn_kinds_shape(const struct vattn_options * o, int64_t capacity) {
+    double d = o->head_dim, v = o->v_dim, rows = (double)capacity;
+    double row = v * (double)vattn_type_bytes(o->v_type) + sizeof(float);
+    double tables = 4 * d * d + 4 * (4 * d + v) + sizeof(struct vattn_index) + sizeof(struct vattn_code_book) +
+                    sizeof(struct vattn_kinds) + 64;
+    double left = rows * (2.0 * (d + v) / 12.0 - d / 4.0 - 1.0 - 0.25) - tables;
+    int32_t wide = (int32_t)fmax((left - 2 * rows) / row / 16.0 - 1.0, 0.0), most = VATTN_MOST_KINDS / 16;
+    int32_t narrow = (int32_t)fmin(fmax((left - rows) / row - 1.0, 4.0), VATTN_PACKED_KINDS);
+    struct vattn_kinds k = {.row_bytes = (size_t)row - sizeof(float)};
+    k.packed = wide < 4;
+    k.branches = k.packed ? 1 : 16;
+    k.leaves = k.packed ? narrow : wide < most ? wide : most;
+    return k;
 }
 
-size_t vattn_kinds_bytes(const struct vattn_options * o, int64_t capacity) {
-    int32_t branches, leaves;
-    vattn_kinds_shape(capacity, &branches, &leaves);
-    size_t bytes = (size_t)(branches + branches * leaves) * ((size_t)o->v_dim * vattn_type_bytes(o->v_type) + sizeof(float));
+size_t vattn_kinds_bytes(const struct vattn_kinds * k) {
+    size_t bytes = (size_t)(k->branches + k->branches * k->leaves) * (k->row_bytes + sizeof(float));
     return (bytes + 63) / 64 * 64;
 }
 
-void vattn_kinds_point(struct vattn_kinds * k, const struct vattn_options * o, int64_t capacity, char * memory) {
-    size_t row = (size_t)o->v_dim * vattn_type_bytes(o->v_type);
-    vattn_kinds_shape(capacity, &k->branches, &k->leaves);
-    k->row_bytes = row;
+void vattn_kinds_point(struct vattn_kinds * k, char * memory) {
     k->branch_half = (float *)(void *)memory;
     k->half = k->branch_half + k->branches;
     k->branch = (char *)(k->half + k->branches * k->leaves);
-    k->mean = k->branch + (size_t)k->branches * row;
+    k->mean = k->branch + (size_t)k->branches * k->row_bytes;
 }
 
 /* ---------------------------------------------------------------------------------------------------------- nearest */
@@ -58,7 +65,8 @@ static int32_t nearest(const struct vattn_plan * plan, const char * table, size_
 }
 
 int32_t vattn_kinds_find(const struct vattn_plan * plan, const struct vattn_kinds * k, const float * v) {
-    int32_t b = nearest(plan, k->branch, k->row_bytes, k->branch_half, k->branches, v), first = b * k->leaves;
+    int32_t b = k->branches > 1 ? nearest(plan, k->branch, k->row_bytes, k->branch_half, k->branches, v) : 0;
+    int32_t first = b * k->leaves;
     return first + nearest(plan, k->mean + (size_t)first * k->row_bytes, k->row_bytes, k->half + first, k->leaves, v);
 }
 
@@ -152,6 +160,34 @@ static bool store_means(const struct vattn_plan * plan, const float * mean, int3
         finite = finite && isfinite(sum);
     }
     return finite;
+}
+
+/* Are these the lengths of the rows of a table? */
+static bool lengths_valid(const struct vattn_plan * plan, const char * table, const float * half, int32_t n, size_t row_bytes) {
+    static const float one = 1.0F;
+    for (int32_t i = 0; i < n; i++) {
+        float x[VATTN_MAX_DIM] = {0}, sum;
+        struct vattn_rows row = {.base = table + (size_t)i * row_bytes, .stride = row_bytes, .n = 1};
+        vattn_plan_accumulate(plan, &row, &one, 1, 1, x);
+        sum = 0.5F * norm2(x, plan->opt.v_dim);
+        if (!isfinite(half[i]) || !isfinite(sum) || fabsf(half[i] - sum) > 1e-5F * sum) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool vattn_kinds_valid(const struct vattn_plan * plan, const struct vattn_kinds * k, const char ** reason) {
+    if (k->branches < 1 || k->leaves < 1 || k->branches * k->leaves > (k->packed ? VATTN_PACKED_KINDS : VATTN_MOST_KINDS)) {
+        *reason = "kinds: more or fewer than a byte of a row can name";
+        return false;
+    }
+    bool valid = lengths_valid(plan, k->branch, k->branch_half, k->branches, k->row_bytes) &&
+                 lengths_valid(plan, k->mean, k->half, k->branches * k->leaves, k->row_bytes);
+    if (!valid) {
+        *reason = "kinds: a mean is not finite or its length is another one's";
+    }
+    return valid;
 }
 
 /* Rows of the list that a label names, and how many. */

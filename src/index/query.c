@@ -39,8 +39,8 @@ static float dot(const float * a, const float * b, int32_t n) {
 float vattn_index_query(const struct vattn_kernels * kern, const struct vattn_code_book * book, int32_t d,
                         const float * q, int8_t * weight, struct vattn_query_code * out) {
     float t[VATTN_MAX_DIM], projected[VATTN_MAX_DIM], sigma2 = 0.0F;
-    struct vattn_rows rows = {.base = book->inverse, .stride = (size_t)d * sizeof *q, .n = d};
-    kern->score_f32(&rows, q, 1, d, projected, d);
+    struct vattn_rows rows = vattn_book_rows(book, book->inverse, d, 0, d);
+    (book->halves ? kern->score_f16 : kern->score_f32)(&rows, q, 1, d, projected, d);
     struct vattn_code_layout l = book->layout;
     for (int32_t a = 0; a < d; a++) {
         float w = projected[a];

@@ -228,10 +228,19 @@ static void certify(struct vattn_call * c, int32_t g, int32_t h, int64_t rows_k,
                                        .bound = all ? 1e-5F : claimed(c->plan, judged, head->bound)};
 }
 
-/* Bytes of the index that a call reads: codes, bonus, coverage and escape bits, the tables of the query. */
+/*
+ * Bytes of the index that a call reads: codes, bonus, coverage and escape bits, the tables of the query, the means of the kinds
+ * and what is known of values, as if it were read for every row (keys are scattered, and so few bytes share a line).
+ */
 static int64_t index_bytes(const struct vattn_call * c, int32_t g) {
-    int64_t n = c->in.kv->n_keys, d = c->plan->opt.head_dim;
-    return n * ((int64_t)vattn_layout_token_bytes(c->in.index->books[g].layout) + 1) + n / 4 + 4 * d * (d + 3);
+    const struct vattn_index * x = c->in.index;
+    int64_t n = c->in.kv->n_keys, d = c->plan->opt.head_dim, row = (int64_t)vattn_layout_token_bytes(x->books[g].layout) + 1;
+    int64_t kinds = 0;
+    if (x->kinds != NULL) {
+        kinds = (int64_t)vattn_kinds_bytes(&x->kinds[g]);
+        row += x->off != NULL ? 2 : 1;
+    }
+    return n * row + n / 4 + d * (d * (x->books[g].halves ? 2 : 4) + 12) + kinds;
 }
 
 void vattn_sparse_account(struct vattn_call * c, int32_t g, int64_t * rows_k, int64_t * bytes) {

@@ -39,7 +39,6 @@ static bool eligible(const struct vattn_sparse * s, int64_t row) {
 
 static void take_sample(struct vattn_call * c, int32_t g, float * plain) {
     struct vattn_sparse * s = c->sparse;
-    const int8_t * off = vattn_sparse_off(c, g);
     int32_t group = c->plan->group, n = 0;
     int64_t rows = c->in.kv->n_keys, want = s->sample_ld - 64, stride = (rows + want - 1) / want;
     for (int64_t row = stride / 2; row < rows; row += stride) {
@@ -50,7 +49,7 @@ static void take_sample(struct vattn_call * c, int32_t g, float * plain) {
             size_t head = (size_t)(g * group + i);
             float score = s->scores[head * (size_t)s->ld + (size_t)row];
             plain[(size_t)i * (size_t)s->sample_ld + (size_t)n] = score;
-            s->sample[head * (size_t)s->sample_ld + (size_t)n] = score + 0.125F * (float)off[row];
+            s->sample[head * (size_t)s->sample_ld + (size_t)n] = score + 0.125F * (float)vattn_sparse_off(c, g, (int32_t)row);
         }
         n++;
     }

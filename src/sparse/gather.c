@@ -65,9 +65,8 @@ static void read_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t *
         return;
     }
     vattn_plan_score(c->plan, &k, vattn_call_q(c, g), group, w, s->ld);
-    const int8_t * off = vattn_sparse_off(c, g);
     for (int32_t j = 0; j < n; j++) {
-        s->list_bonus[at + (size_t)j] = off[rows[j]];
+        s->list_bonus[at + (size_t)j] = vattn_sparse_off(c, g, rows[j]);
         s->inverse[at + (size_t)j] = (float)VATTN_PROB_ONE / (float)prob[j];
     }
     memcpy(s->key_prob + at, prob, (size_t)n * sizeof *prob);

@@ -128,16 +128,15 @@ static inline const int8_t * vattn_sparse_bonus(const struct vattn_call * c, int
     return vattn_index_bonus(c->in.index, g) + row;
 }
 
-/* How far the values of KV head g are from their kinds, eighths of log2 units of v_rms. */
-static inline const int8_t * vattn_sparse_off(const struct vattn_call * c, int32_t g) {
+/* How far the value of a row is from its kind, eighths of log2 units of v_rms. */
+static inline int8_t vattn_sparse_off(const struct vattn_call * c, int32_t g, int32_t row) {
     const struct vattn_index * x = c->in.index;
-    return x->kinds != NULL ? x->off + (size_t)g * (size_t)x->capacity : vattn_sparse_bonus(c, g, 0);
+    return x->kinds != NULL ? vattn_index_off(x, g, row) : vattn_sparse_bonus(c, g, 0)[row];
 }
 
 /* Kind of the value of a row; an index without kinds has one, the mean value. */
 static inline int32_t vattn_sparse_kind(const struct vattn_call * c, int32_t g, int32_t row) {
-    const struct vattn_index * x = c->in.index;
-    return x->kinds != NULL ? x->kind[(size_t)g * (size_t)x->capacity + (size_t)row] : 0;
+    return c->in.index->kinds != NULL ? vattn_index_kind(c->in.index, g, row) : 0;
 }
 
 static inline int32_t vattn_sparse_kinds(const struct vattn_call * c, int32_t g) {

@@ -30,7 +30,8 @@ static double mismatch(const struct vattn_code_book * b, const float * q, const 
         rest[j] = (double)q[j];
     }
     for (int32_t a = 0; a < d; a++) {
-        const float * row = b->basis + (size_t)a * (size_t)d;
+        float row[VATTN_MAX_DIM];
+        vattn_book_row(b, b->basis, d, a, row);
         for (int32_t j = 0; j < d; j++) {
             rest[j] -= (double)w[a] * (double)row[j];
             square += (double)row[j] * (double)row[j];
@@ -63,8 +64,8 @@ struct vattn_score_bound vattn_strict_bound(const struct vattn_call * c, int32_t
     const struct vattn_code_book * b = &c->in.index->books[g];
     int32_t d = c->plan->opt.head_dim;
     float w[VATTN_MAX_DIM];
-    struct vattn_rows inverse = {.base = b->inverse, .stride = (size_t)d * sizeof *q, .n = d};
-    c->plan->kern->score_f32(&inverse, q, 1, d, w, d);
+    struct vattn_rows inverse = vattn_book_rows(b, b->inverse, d, 0, d);
+    (b->halves ? c->plan->kern->score_f16 : c->plan->kern->score_f32)(&inverse, q, 1, d, w, d);
     double basis_norm, size, unlikely2 = 0.0;
     double lost = mismatch(b, q, w, d, &basis_norm), rounding = weights_rounding(b, w, code, &size);
     double key = (double)vattn_reach_key_norm(c->in.index, g, c->in.kv->n_keys) + norm(b->mean, d);

@@ -34,7 +34,7 @@ static double probability(const struct layer * l, const struct vattn_call * c, i
     const struct vattn_sparse * s = c->sparse;
     int32_t group = c->plan->group, first = h / group * group;
     double proxy = -INFINITY, exact = -INFINITY, bonus = vattn_sparse_bonus(c, h / group, row)[0] / 8.0;
-    double off = vattn_sparse_off(c, h / group)[row] / 8.0;
+    double off = vattn_sparse_off(c, h / group, (int32_t)row) / 8.0;
     *key = VATTN_PROB_ONE;
     if (((unsigned)s->sure[row / 16] >> (row % 16) & 1U) != 0) {
         return VATTN_PROB_ONE;
@@ -64,7 +64,7 @@ static bool drawn(const struct vattn_call * c, int32_t h, int64_t row, double p)
 static void mean_of_kind(const struct layer * l, int32_t g, int64_t row, double * out) {
     const struct vattn_index * x = l->index;
     const struct vattn_kinds * kinds = &x->kinds[g];
-    const char * mean = kinds->mean + (size_t)x->kind[(size_t)g * (size_t)x->capacity + (size_t)row] * kinds->row_bytes;
+    const char * mean = kinds->mean + (size_t)vattn_index_kind(x, g, row) * kinds->row_bytes;
     for (int32_t a = 0; a < l->options.v_dim; a++) {
         uint16_t half;
         float whole;
