@@ -24,14 +24,14 @@
 
 static int32_t draw_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t * rows, int32_t * prob,
                          int32_t * draw) {
-    struct vattn_sparse * s = c->sparse;
+    const struct vattn_sparse * s = c->sparse;
     const struct vattn_options * o = &c->plan->opt;
     int64_t begin = vattn_sparse_chunk_begin(s, chunk), end = vattn_sparse_chunk_end(c, chunk);
     int32_t group = c->plan->group, blocks = (int32_t)((end - begin + VATTN_BLOCK - 1) / VATTN_BLOCK);
     struct vattn_random_key key = {{(uint32_t)o->seed, (uint32_t)(o->seed >> 32)},
                                    {(uint32_t)c->in.nonce, (uint32_t)(c->in.nonce >> 32)},
                                    vattn_random_stream(VATTN_RANDOM_SAMPLE, c->in.layer, g)};
-    return c->plan->kern->select(s->scores + (size_t)(g * group) * (size_t)s->ld + (size_t)begin, s->ld,
+    return c->plan->kern->select(vattn_sparse_slot(s, g)->scores + (size_t)begin, s->ld,
                                  s->key_thresholds + g * group, group, begin, blocks, s->visible + begin / 16,
                                  s->sure + begin / 16, vattn_sparse_bonus(c, g, begin), FLOOR, &key, rows, prob, draw);
 }
@@ -73,8 +73,9 @@ static void read_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t *
     struct vattn_sparse * s = c->sparse;
     struct vattn_chunk * out = vattn_sparse_chunk(s, g, chunk);
     int32_t group = c->plan->group;
-    size_t at = vattn_sparse_list(s, g, chunk);
-    int32_t *draw = s->draw + at, *keep = s->keep + at;
+    const struct vattn_slot * slot = vattn_sparse_slot(s, g);
+    size_t at = vattn_sparse_list(s, chunk);
+    int32_t *draw = slot->draw + at, *keep = slot->keep + at;
     int32_t n = draw_keys(c, g, chunk, rows, prob, draw);
     struct vattn_rows k = vattn_k_rows(c->in.kv, g);
     k.index = rows;
@@ -85,7 +86,7 @@ static void read_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t *
         return;
     }
     vattn_plan_score(c->plan, &k, vattn_call_q(c, g), group, w, s->ld);
-    int8_t * bonus = s->list_bonus + at;
+    int8_t * bonus = slot->list_bonus + at;
     for (int32_t j = 0; j < n; j++) {
         bonus[j] = vattn_sparse_bonus(c, g, 0)[rows[j]];
     }
@@ -95,7 +96,7 @@ static void read_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t *
     compact_ints(prob, keep, out->n_rows, draw);
     for (int32_t i = 0; i < group; i++) {
         float * x = w + (size_t)i * (size_t)s->ld;
-        float * spare = s->spare + at;
+        float * spare = slot->spare + at;
         for (int32_t j = 0; j < out->n_rows; j++) {
             spare[j] = x[keep[j]];
         }
@@ -105,17 +106,18 @@ static void read_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t *
 
 void vattn_sparse_gather(struct vattn_call * c, int32_t g, int32_t chunk) {
     struct vattn_sparse * s = c->sparse;
+    const struct vattn_slot * slot = vattn_sparse_slot(s, g);
     struct vattn_chunk * out = vattn_sparse_chunk(s, g, chunk);
     int32_t group = c->plan->group, head = g * group;
-    int32_t *rows = s->rows + vattn_sparse_list(s, g, chunk), *prob = s->prob + vattn_sparse_list(s, g, chunk);
-    float * w = s->weights + (size_t)head * (size_t)s->ld + (size_t)vattn_sparse_chunk_begin(s, chunk);
+    int32_t *rows = slot->rows + vattn_sparse_list(s, chunk), *prob = slot->prob + vattn_sparse_list(s, chunk);
+    float * w = vattn_sparse_weights(c, head, chunk);
     struct vattn_partial p = vattn_sparse_partial(c, chunk, head);
     vattn_partial_clear(p, group);
     read_keys(c, g, chunk, rows, prob, w);
     if (out->n_rows == 0) {
         return;
     }
-    float * inverse = s->spare + vattn_sparse_list(s, g, chunk);
+    float * inverse = slot->spare + vattn_sparse_list(s, chunk);
     for (int32_t j = 0; j < out->n_rows; j++) {
         inverse[j] = (float)VATTN_PROB_ONE / (float)prob[j];
     }

@@ -19,7 +19,7 @@
 
 /* o = N/D over all chunks; scale[chunk][i] = 2^(m_chunk - m) / D turns the chunk's weights into shares of D. */
 static void estimate(struct vattn_call * c, int32_t head, float * o, double * d_out, float * m_out) {
-    struct vattn_sparse * s = c->sparse;
+    const struct vattn_sparse * s = c->sparse;
     int32_t v_dim = c->plan->opt.v_dim;
     float m = -INFINITY;
     for (int32_t k = 0; k < s->n_chunks; k++) {
@@ -100,14 +100,27 @@ static bool decided(const struct vattn_plan * plan, struct vattn_evidence * e) {
     return vattn_evidence_bound(e, &plan->quantile, plan->opt.v_dim, 1.0) > CLEAR_MISS * allowed;
 }
 
+static void read_sketch(const struct vattn_call * c, struct vattn_head * head, const float * bucket) {
+    struct vattn_evidence * e = &head->evidence;
+    bool needed = !decided(c->plan, e), small = c->plan->delta_head < VATTN_DELTA_SATTERTHWAITE;
+    if (needed || c->keeps_claims) {
+        head->claim_trace2 = vattn_sketch_trace2(c->plan->kern, bucket, c->plan->opt.v_dim, e->yy,
+                                                 small ? &head->claim_top : NULL);
+    }
+    if (needed) {
+        e->trace2 = head->claim_trace2;
+        e->top = small ? head->claim_top : e->top;
+    }
+}
+
 void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t n) {
     struct vattn_sparse * s = c->sparse;
     int32_t v_dim = c->plan->opt.v_dim, head = g * c->plan->group + first;
-    size_t task = (size_t)g * (size_t)((c->plan->group + MAX_HEADS - 1) / MAX_HEADS) + (size_t)(first / MAX_HEADS);
-    float * root = s->judge_scratch + task * 2 * MAX_HEADS * (size_t)s->chunk;
+    const struct vattn_slot * slot = vattn_sparse_slot(s, g);
+    float * root = slot->judge_scratch + (size_t)(first / MAX_HEADS) * 2 * MAX_HEADS * (size_t)s->chunk;
     float * dist2 = root + MAX_HEADS * (size_t)s->chunk;
     float * o = s->estimates + (size_t)head * (size_t)v_dim;
-    float * bucket = s->buckets + (size_t)head * VATTN_BUCKETS * (size_t)v_dim;
+    float * bucket = slot->buckets + (size_t)first * VATTN_BUCKETS * (size_t)v_dim;
     double d[MAX_HEADS];
     float m[MAX_HEADS];
     for (int32_t i = 0; i < n; i++) {
@@ -119,8 +132,8 @@ void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t
     int32_t seen = 0;
     for (int32_t k = 0; k < s->n_chunks; k++) {
         const struct vattn_chunk * chunk = vattn_sparse_chunk(s, g, k);
-        const int32_t * rows = s->rows + vattn_sparse_list(s, g, k);
-        const int32_t * prob = s->prob + vattn_sparse_list(s, g, k);
+        const int32_t * rows = slot->rows + vattn_sparse_list(s, k);
+        const int32_t * prob = slot->prob + vattn_sparse_list(s, k);
         struct vattn_rows v = vattn_v_rows(c->in.kv, g);
         v.index = rows;
         v.n = chunk->n_tail;
@@ -129,7 +142,7 @@ void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t
         }
         for (int32_t i = 0; i < n; i++) {
             struct vattn_partial p = vattn_sparse_partial(c, k, head + i);
-            const float * w = s->weights + (size_t)(head + i) * (size_t)s->ld + (size_t)vattn_sparse_chunk_begin(s, k);
+            const float * w = vattn_sparse_weights(c, head + i, k);
             roots(s, rows, prob, w, v.n, (float)((double)exp2f(p.m[0] - m[i]) / d[i]), root + (size_t)i * (size_t)s->chunk);
         }
         vattn_plan_deviation(c->plan, &v, o, root, (ptrdiff_t)s->chunk, n, seen, dist2, bucket);
@@ -139,13 +152,7 @@ void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t
         }
         seen += v.n;
     }
-    bool small = c->plan->delta_head < VATTN_DELTA_SATTERTHWAITE;
     for (int32_t i = 0; i < n; i++) {
-        struct vattn_evidence * e = &s->heads[head + i].evidence;
-        if (decided(c->plan, e)) {
-            continue;
-        }
-        e->trace2 = vattn_sketch_trace2(c->plan->kern, bucket + (size_t)i * VATTN_BUCKETS * (size_t)v_dim, v_dim, e->yy,
-                                        small ? &e->top : NULL);
+        read_sketch(c, &s->heads[head + i], bucket + (size_t)i * VATTN_BUCKETS * (size_t)v_dim);
     }
 }
