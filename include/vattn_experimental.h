@@ -43,8 +43,11 @@ struct vattn_claim {
     int64_t draws;   /* rows read by chance */
 };
 
-/* After the last phase of a call, until its scratch memory is used again: the evidence of one head, or with head -1 that
- * of the whole call (scope layer).  False where nothing was answered from a sample. */
+/* Right after vattn_call_begin(): complete the evidence of every head, also where the verdict does not need all of it. */
+VATTN_API void vattn_call_keep_claims(struct vattn_call * call);
+
+/* After the last phase of a call that keeps claims, until its scratch memory is used again: the evidence of one head, or
+ * with head -1 that of the whole call (scope layer).  False where nothing was answered from a sample. */
 VATTN_API bool vattn_call_claim(const struct vattn_call * call, int32_t head, struct vattn_claim * out);
 
 /* After the last phase of a call, too: the natural logarithm of the head's (estimated) denominator

@@ -33,8 +33,10 @@ enum vattn_status team_attend(const struct vattn_plan * plan, const struct vattn
     status = vattn_call_begin(plan, input, work, work_bytes, &shift.call);
     if (status < 0)
         return status;
-    if (call != NULL)
+    if (call != NULL) {
         *call = shift.call;
+        vattn_call_keep_claims(shift.call);
+    }
     if (clock == NULL) {
         if (threads <= 1) /* a team of one would cost more than small calls */
             vattn_call_work(shift.call);

@@ -10,7 +10,7 @@ struct stage_clock {
     double seconds[VATTN_STAGE_COUNT];
 };
 
-/* clock may be NULL.  *call (may be NULL, too) is the finished call, in `work`. */
+/* clock may be NULL.  *call (may be NULL, too) is the finished call, in `work`; it keeps its claims. */
 enum vattn_status team_attend(const struct vattn_plan * plan, const struct vattn_input * input, void * work,
                               size_t work_bytes, int threads, struct stage_clock * clock,
                               struct vattn_call ** call);

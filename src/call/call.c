@@ -101,6 +101,7 @@ enum vattn_status vattn_call_begin(const struct vattn_plan * plan, const struct 
     struct vattn_call * c = layout(plan, &s, input->kv->n_keys, input->selector);
     c->in = *input;
     c->phase = VATTN_PHASE_BEGIN;
+    c->keeps_claims = false;
     c->n_visible = vattn_count(input->kv->visible, input->kv->n_keys);
     enum vattn_status status = scale_queries(c);
     if (status != VATTN_STATUS_OK) {

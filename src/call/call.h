@@ -31,6 +31,7 @@ struct vattn_call {
     float * partials;            /* [n_chunks][partial of all heads] */
     uint8_t * dense;             /* [n_kv_heads] KV heads that are computed densely */
     struct vattn_certificate * cert; /* [n_heads], always kept; copied out at the end */
+    bool keeps_claims;            /* evidence is completed for vattn_call_claim() */
     bool sparse_used;             /* this call went through the sparse or the strict path */
     struct vattn_sparse * sparse; /* method sparse */
     struct vattn_strict * strict; /* method sparse-strict */

@@ -10,18 +10,13 @@
 #include "paper/paper.h"
 #include "sparse/sparse.h"
 #include "strict/strict.h"
-#include "verify/sketch.h"
 
-/* The judge leaves the sketch unread where its answer could not matter; here it always counts. */
-static void complete(const struct vattn_call * c, int32_t h, struct vattn_evidence * e) {
-    size_t size = VATTN_BUCKETS * (size_t)c->plan->opt.v_dim;
-    bool small = c->plan->delta_head < VATTN_DELTA_SATTERTHWAITE;
-    e->trace2 = vattn_sketch_trace2(c->plan->kern, c->sparse->buckets + (size_t)h * size, c->plan->opt.v_dim, e->yy,
-                                    small ? &e->top : NULL);
+void vattn_call_keep_claims(struct vattn_call * c) {
+    c->keeps_claims = true;
 }
 
 bool vattn_call_claim(const struct vattn_call * c, int32_t head, struct vattn_claim * out) {
-    if (c == NULL || out == NULL || c->phase != VATTN_PHASE_END || head < -1 || head >= c->plan->opt.n_heads ||
+    if (c == NULL || out == NULL || !c->keeps_claims || c->phase != VATTN_PHASE_END || head < -1 || head >= c->plan->opt.n_heads ||
         !c->sparse_used || c->sparse == NULL || (head < 0 && c->plan->opt.scope != VATTN_SCOPE_LAYER)) {
         return false;
     }
@@ -34,7 +29,8 @@ bool vattn_call_claim(const struct vattn_call * c, int32_t head, struct vattn_cl
         return false;
     }
     if (head >= 0) {
-        complete(c, head, &e);
+        e.trace2 = c->sparse->heads[head].claim_trace2;
+        e.top = c->sparse->heads[head].claim_top;
     }
     *out = (struct vattn_claim){.variance = e.v,
                                         .norm = sqrt(e.o2),

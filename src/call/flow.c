@@ -29,6 +29,7 @@ static void enter(struct vattn_flow * f, enum vattn_phase phase, int32_t tasks) 
 static void enter_dense(struct vattn_call * c, struct vattn_flow * f) {
     if (c->sparse_used && c->sparse != NULL && c->sparse->groups[head_of(c, f)].scanned) {
         vattn_sparse_lost(c, head_of(c, f));
+        vattn_sparse_leave_slot(c, head_of(c, f));
     }
     memset(c->dense + head_of(c, f), 1, c->whole ? (size_t)c->plan->opt.n_kv_heads : 1);
     enter(f, VATTN_PHASE_DENSE, c->n_chunks);
@@ -77,8 +78,9 @@ static void decide(struct vattn_call * c, int32_t g) {
 static void advance(struct vattn_call * c, struct vattn_flow * f) {
     switch (f->phase) {
     case VATTN_PHASE_PREPARE:
-        if (c->sparse != NULL) {
-            c->sparse->groups[head_of(c, f)].scanned = c->sparse->groups[head_of(c, f)].state == VATTN_GROUP_OPEN;
+        if (c->sparse != NULL && !gave_up(c, head_of(c, f))) {
+            c->sparse->groups[head_of(c, f)].scanned = true;
+            vattn_sparse_take_slot(c, head_of(c, f));
         }
         enter_unless_exact(c, f, VATTN_PHASE_SCAN, row_chunks(c));
         break;
@@ -100,6 +102,11 @@ static void advance(struct vattn_call * c, struct vattn_flow * f) {
         enter(f, VATTN_PHASE_FINISH, c->whole ? c->plan->opt.n_kv_heads : 1);
         break;
     case VATTN_PHASE_FINISH:
+        if (c->sparse_used && c->sparse != NULL) {
+            vattn_sparse_leave_slot(c, head_of(c, f));
+        }
+        enter(f, VATTN_PHASE_END, 0);
+        break;
     case VATTN_PHASE_BEGIN:
     case VATTN_PHASE_END:
         enter(f, VATTN_PHASE_END, 0);

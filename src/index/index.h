@@ -170,11 +170,13 @@ bool vattn_kinds_valid(const struct vattn_plan * plan, const struct vattn_kinds 
 void vattn_index_deviation(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g,
                            const struct vattn_rows * rows, float * dist2);
 
+#define VATTN_QUERIES 16 /* query heads that are coded together, at most */
+
 /*
- * One query head (scaled by q_scale) against the codes of KV head g.  weight: [coordinates] int8, filled;
- * returns the expected squared error of the proxy score, log2 units.
+ * n query heads, q: [n][d] scaled by q_scale, against the codes of a KV head.  weight: [n][d] int8, filled as far as there
+ * are coordinates; sigma2: [n] expected squared errors of the proxy scores, log2 units.
  */
-float vattn_index_query(const struct vattn_kernels * kern, const struct vattn_code_book * book, int32_t d,
-                        const float * q, int8_t * weight, struct vattn_query_code * out);
+void vattn_index_query(const struct vattn_kernels * kern, const struct vattn_code_book * book, int32_t d, const float * q,
+                       int32_t n, int8_t * weight, struct vattn_query_code * out, float * sigma2);
 
 #endif

@@ -36,11 +36,9 @@ static float dot(const float * a, const float * b, int32_t n) {
     return ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
 }
 
-float vattn_index_query(const struct vattn_kernels * kern, const struct vattn_code_book * book, int32_t d,
-                        const float * q, int8_t * weight, struct vattn_query_code * out) {
-    float t[VATTN_MAX_DIM], projected[VATTN_MAX_DIM], sigma2 = 0.0F;
-    struct vattn_rows rows = vattn_book_rows(book, book->inverse, d, 0, d);
-    (book->halves ? kern->score_f16 : kern->score_f32)(&rows, q, 1, d, projected, d);
+static float code_query(const struct vattn_code_book * book, int32_t d, const float * q, const float * projected,
+                        int8_t * weight, struct vattn_query_code * out) {
+    float t[VATTN_MAX_DIM], sigma2 = 0.0F;
     struct vattn_code_layout l = book->layout;
     for (int32_t a = 0; a < d; a++) {
         float w = projected[a];
@@ -55,4 +53,15 @@ float vattn_index_query(const struct vattn_kernels * kern, const struct vattn_co
                   class_offset(weight + l.n8, l.n4, out->scale4, 4) +
                   class_offset(weight + l.n8 + l.n4, l.n2, out->scale2, 2);
     return sigma2;
+}
+
+void vattn_index_query(const struct vattn_kernels * kern, const struct vattn_code_book * book, int32_t d, const float * q,
+                       int32_t n, int8_t * weight, struct vattn_query_code * out, float * sigma2) {
+    float projected[VATTN_QUERIES * VATTN_MAX_DIM];
+    struct vattn_rows rows = vattn_book_rows(book, book->inverse, d, 0, d);
+    (book->halves ? kern->score_f16 : kern->score_f32)(&rows, q, n, d, projected, d);
+    for (int32_t i = 0; i < n; i++) {
+        size_t at = (size_t)i * (size_t)d;
+        sigma2[i] = code_query(book, d, q + at, projected + at, weight + at, &out[i]);
+    }
 }

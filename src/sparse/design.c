@@ -39,6 +39,7 @@ static bool eligible(const struct vattn_sparse * s, int64_t row) {
 
 static void take_sample(struct vattn_call * c, int32_t g, float * plain) {
     struct vattn_sparse * s = c->sparse;
+    const struct vattn_slot * slot = vattn_sparse_slot(s, g);
     int32_t group = c->plan->group, n = 0;
     int64_t rows = c->in.kv->n_keys, want = s->sample_ld - 64, stride = (rows + want - 1) / want;
     for (int64_t row = stride / 2; row < rows; row += stride) {
@@ -46,17 +47,16 @@ static void take_sample(struct vattn_call * c, int32_t g, float * plain) {
             continue;
         }
         for (int32_t i = 0; i < group; i++) {
-            size_t head = (size_t)(g * group + i);
-            float score = s->scores[head * (size_t)s->ld + (size_t)row];
+            float score = slot->scores[(size_t)i * (size_t)s->ld + (size_t)row];
             plain[(size_t)i * (size_t)s->sample_ld + (size_t)n] = score;
-            s->sample[head * (size_t)s->sample_ld + (size_t)n] = score + 0.125F * (float)vattn_sparse_off(c, g, (int32_t)row);
+            slot->sample[(size_t)i * (size_t)s->sample_ld + (size_t)n] = score + 0.125F * (float)vattn_sparse_off(c, g, (int32_t)row);
         }
         n++;
     }
     for (; n % 8 != 0; n++) { /* padding: read for sure, no weight */
         for (int32_t i = 0; i < group; i++) {
             plain[(size_t)i * (size_t)s->sample_ld + (size_t)n] = -INFINITY;
-            s->sample[(size_t)(g * group + i) * (size_t)s->sample_ld + (size_t)n] = INFINITY;
+            slot->sample[(size_t)i * (size_t)s->sample_ld + (size_t)n] = INFINITY;
         }
     }
     s->sample_n[g] = n;
@@ -68,16 +68,17 @@ static void take_sample(struct vattn_call * c, int32_t g, float * plain) {
 /* Weights of the subsample relative to the current thresholds. */
 static void weigh_sample(struct vattn_call * c, int32_t g) {
     struct vattn_sparse * s = c->sparse;
+    const struct vattn_slot * slot = vattn_sparse_slot(s, g);
     int32_t n = s->sample_n[g];
-    for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
-        const float * x = s->sample + (size_t)h * (size_t)s->sample_ld;
-        float *w2 = s->sample_w2 + (size_t)h * (size_t)s->sample_ld, t = s->thresholds[h];
+    for (int32_t i = 0; i < c->plan->group; i++) {
+        const float * x = slot->sample + (size_t)i * (size_t)s->sample_ld;
+        float *w2 = slot->sample_w2 + (size_t)i * (size_t)s->sample_ld, t = s->thresholds[g * c->plan->group + i];
         for (int32_t j = 0; j < n; j++) {
             float z = 2.0F * (x[j] - t);
             w2[j] = z > 60.0F ? -INFINITY : z; /* read for sure: no variance */
         }
         (void)c->plan->kern->exp2_sum(w2, n, 0.0F);
-        s->heads[h].origin = t;
+        s->heads[g * c->plan->group + i].origin = t;
     }
 }
 
@@ -85,8 +86,8 @@ static void predict(struct vattn_call * c, int32_t g) {
     struct vattn_sparse * s = c->sparse;
     int32_t group = c->plan->group, head = g * group;
     float *v = s->design_sums + 2 * head, *q = v + group;
-    size_t at = (size_t)head * (size_t)s->sample_ld;
-    c->plan->kern->design(s->sample + at, s->sample_w2 + at, (ptrdiff_t)s->sample_ld, s->thresholds + head, group,
+    const struct vattn_slot * slot = vattn_sparse_slot(s, g);
+    c->plan->kern->design(slot->sample, slot->sample_w2, (ptrdiff_t)s->sample_ld, s->thresholds + head, group,
                           s->sample_n[g], FLOOR, v, q);
     for (int32_t i = 0; i < group; i++) {
         struct vattn_head * h = &s->heads[head + i];
@@ -198,12 +199,13 @@ static void set_goal(struct vattn_call * c, int32_t h) {
     struct vattn_head * head = &s->heads[h];
     const struct vattn_learned * l = learned(c, h);
     double eps = c->plan->opt.eps;
+    int32_t g = h / c->plan->group, i = h % c->plan->group;
     float factor = expected_factor(c, h) + (l != NULL ? l->log2_factor + WARM_MORE : FIRST_LESS);
     head->goal = 2.0F * (log2f((float)eps) + head->log2_sum) - expected_c(c, l, FIRST_NU) - factor;
     head->least = FIRST_DRAWS;
     float start =
         l != NULL ? l->threshold + head->log2_sum
-                  : sample_max(s->sample + (size_t)h * (size_t)s->sample_ld, s->sample_n[h / c->plan->group]) - 4.0F;
+                  : sample_max(vattn_sparse_slot(s, g)->sample + (size_t)i * (size_t)s->sample_ld, s->sample_n[g]) - 4.0F;
     set_start(c, h, eps * sqrt((double)head->output2), l != NULL ? l->log2_output : 0.0F, start);
 }
 
@@ -230,7 +232,7 @@ static void set_shared_goal(struct vattn_call * c, int32_t g) {
 static void first_look(struct vattn_call * c, int32_t g) {
     struct vattn_sparse * s = c->sparse;
     int32_t group = c->plan->group;
-    float * plain = s->sample_w2 + (size_t)(g * group) * (size_t)s->sample_ld; /* until solve() weighs the sample */
+    float * plain = vattn_sparse_slot(s, g)->sample_w2; /* until solve() weighs the sample */
     take_sample(c, g, plain);
     vattn_sparse_forecast(c, g, plain);
     if (c->plan->opt.scope == VATTN_SCOPE_LAYER) {

@@ -30,14 +30,14 @@
 
 static int32_t draw_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t * rows, int32_t * prob,
                          int32_t * draw) {
-    struct vattn_sparse * s = c->sparse;
+    const struct vattn_sparse * s = c->sparse;
     const struct vattn_options * o = &c->plan->opt;
     int64_t begin = vattn_sparse_chunk_begin(s, chunk), end = vattn_sparse_chunk_end(c, chunk);
     int32_t group = c->plan->group, blocks = (int32_t)((end - begin + VATTN_BLOCK - 1) / VATTN_BLOCK);
     struct vattn_random_key key = {{(uint32_t)o->seed, (uint32_t)(o->seed >> 32)},
                                    {(uint32_t)c->in.nonce, (uint32_t)(c->in.nonce >> 32)},
                                    vattn_random_stream(VATTN_RANDOM_SAMPLE, c->in.layer, g)};
-    return c->plan->kern->select(s->scores + (size_t)(g * group) * (size_t)s->ld + (size_t)begin, s->ld,
+    return c->plan->kern->select(vattn_sparse_slot(s, g)->scores + (size_t)begin, s->ld,
                                  s->key_thresholds + g * group, group, begin, blocks, s->visible + begin / 16,
                                  s->sure + begin / 16, vattn_sparse_bonus(c, g, begin), FLOOR, &key, rows, prob, draw);
 }
@@ -52,10 +52,11 @@ static void compact_ints(int32_t * x, const int32_t * keep, int32_t n, int32_t *
 /* Keys: rows drawn by their proxies, exact scores, and which rows stay: out->n_rows positions in keep. */
 static void read_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t * rows, int32_t * prob, float * w) {
     struct vattn_sparse * s = c->sparse;
+    const struct vattn_slot * slot = vattn_sparse_slot(s, g);
     struct vattn_chunk * out = vattn_sparse_chunk(s, g, chunk);
     int32_t group = c->plan->group;
-    size_t at = vattn_sparse_list(s, g, chunk);
-    int32_t n = draw_keys(c, g, chunk, rows, prob, s->draw + at);
+    size_t at = vattn_sparse_list(s, chunk);
+    int32_t n = draw_keys(c, g, chunk, rows, prob, slot->draw + at);
     struct vattn_rows k = vattn_k_rows(c->in.kv, g);
     k.index = rows;
     k.n = n;
@@ -66,12 +67,12 @@ static void read_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t *
     }
     vattn_plan_score(c->plan, &k, vattn_call_q(c, g), group, w, s->ld);
     for (int32_t j = 0; j < n; j++) {
-        s->list_bonus[at + (size_t)j] = vattn_sparse_off(c, g, rows[j]);
-        s->inverse[at + (size_t)j] = (float)VATTN_PROB_ONE / (float)prob[j];
+        slot->list_bonus[at + (size_t)j] = vattn_sparse_off(c, g, rows[j]);
+        slot->inverse[at + (size_t)j] = (float)VATTN_PROB_ONE / (float)prob[j];
     }
-    memcpy(s->key_prob + at, prob, (size_t)n * sizeof *prob);
-    out->n_rows = c->plan->kern->thin(w, (ptrdiff_t)s->ld, s->thresholds + g * group, group, n, s->list_bonus + at,
-                                      KEEP_LEAST, prob, s->draw + at, s->keep + at, &out->n_tail);
+    memcpy(slot->key_prob + at, prob, (size_t)n * sizeof *prob);
+    out->n_rows = c->plan->kern->thin(w, (ptrdiff_t)s->ld, s->thresholds + g * group, group, n, slot->list_bonus + at,
+                                      KEEP_LEAST, prob, slot->draw + at, slot->keep + at, &out->n_tail);
 }
 
 /* w: weights e -> e/pi1; their sum, and the sum of (1 - pi1) (e/pi1)^2 = e/pi1 (e/pi1 - e). */
@@ -103,14 +104,15 @@ static float weigh_keys(float * w, const float * inverse, int32_t n, float * squ
 static void weigh(struct vattn_call * c, int32_t g, int32_t chunk, struct vattn_partial p, int32_t i, float * w,
                   const float * gain) {
     struct vattn_sparse * s = c->sparse;
+    const struct vattn_slot * slot = vattn_sparse_slot(s, g);
     const struct vattn_chunk * list = vattn_sparse_chunk(s, g, chunk);
-    size_t at = vattn_sparse_list(s, g, chunk);
-    size_t cell = (size_t)(g * c->plan->group + i) * (size_t)s->n_chunks + (size_t)chunk;
-    const int32_t *keep = s->keep + at, *kind = s->draw + at;
-    float *own = s->spare + at, *stand_in = s->stand_in + cell * (size_t)s->kinds;
+    size_t at = vattn_sparse_list(s, chunk);
+    size_t cell = (size_t)i * (size_t)s->n_chunks + (size_t)chunk;
+    const int32_t *keep = slot->keep + at, *kind = slot->draw + at;
+    float *own = slot->spare + at, *stand_in = slot->stand_in + cell * VATTN_MOST_KINDS;
     p.m[i] = c->plan->kern->max(w, list->n_keys);
     (void)c->plan->kern->exp2_sum(w, list->n_keys, p.m[i]);
-    p.d[i] = weigh_keys(w, s->inverse + at, list->n_keys, &s->key_squares[cell]);
+    p.d[i] = weigh_keys(w, slot->inverse + at, list->n_keys, &slot->key_squares[cell]);
     for (int32_t k = 0; k < list->n_rows; k++) {
         float whole = w[keep[k]];
         own[k] = whole * gain[k];
@@ -126,37 +128,39 @@ static void weigh(struct vattn_call * c, int32_t g, int32_t chunk, struct vattn_
 /* What JUDGE needs to know of the rows drawn by chance, the same for all heads: their shares, kinds, and |v - mu|^2. */
 static void measure_rows(struct vattn_call * c, int32_t g, int32_t chunk, const float * gain) {
     struct vattn_sparse * s = c->sparse;
-    size_t at = vattn_sparse_list(s, g, chunk);
-    const int32_t *rows = s->rows + at, *prob = s->prob + at, n = vattn_sparse_chunk(s, g, chunk)->n_tail;
-    int32_t * kind = s->draw + at;
+    const struct vattn_slot * slot = vattn_sparse_slot(s, g);
+    size_t at = vattn_sparse_list(s, chunk);
+    const int32_t *rows = slot->rows + at, *prob = slot->prob + at, n = vattn_sparse_chunk(s, g, chunk)->n_tail;
+    int32_t * kind = slot->draw + at;
     for (int32_t k = 0; k < n; k++) {
         float pi = (float)prob[k] * (1.0F / VATTN_PROB_ONE), share = 1.0F / gain[k];
-        s->key_share[at + (size_t)k] = share > pi ? share - pi : 0.0F;
-        s->value_share[at + (size_t)k] = 1.0F - share;
+        slot->key_share[at + (size_t)k] = share > pi ? share - pi : 0.0F;
+        slot->value_share[at + (size_t)k] = 1.0F - share;
         kind[k] = vattn_sparse_kind(c, g, rows[k]);
     }
     struct vattn_rows values = vattn_v_rows(c->in.kv, g), means = vattn_sparse_means(c, g);
     values.index = rows;
     means.index = kind;
     values.n = means.n = n;
-    vattn_plan_offset(c->plan, &values, &means, s->off2 + at, NULL);
+    vattn_plan_offset(c->plan, &values, &means, slot->off2 + at, NULL);
 }
 
 void vattn_sparse_gather(struct vattn_call * c, int32_t g, int32_t chunk) {
     struct vattn_sparse * s = c->sparse;
+    const struct vattn_slot * slot = vattn_sparse_slot(s, g);
     struct vattn_chunk * out = vattn_sparse_chunk(s, g, chunk);
     int32_t group = c->plan->group, head = g * group;
-    size_t at = vattn_sparse_list(s, g, chunk);
-    int32_t *rows = s->rows + at, *prob = s->prob + at, *key_prob = s->key_prob + at, *keep = s->keep + at;
-    float * w = s->weights + (size_t)head * (size_t)s->ld + (size_t)vattn_sparse_chunk_begin(s, chunk);
+    size_t at = vattn_sparse_list(s, chunk);
+    int32_t *rows = slot->rows + at, *prob = slot->prob + at, *key_prob = slot->key_prob + at, *keep = slot->keep + at;
+    float * w = vattn_sparse_weights(c, head, chunk);
     struct vattn_partial p = vattn_sparse_partial(c, chunk, head);
     vattn_partial_clear(p, group);
     read_keys(c, g, chunk, rows, prob, w);
     if (out->n_keys == 0) {
         return;
     }
-    float * gain = s->off2 + at; /* pi1/pi, until the distances are measured */
-    int32_t * kind = s->draw + at;
+    float * gain = slot->off2 + at; /* pi1/pi, until the distances are measured */
+    int32_t * kind = slot->draw + at;
     for (int32_t k = 0; k < out->n_rows; k++) {
         gain[k] = (float)key_prob[keep[k]] / (float)prob[keep[k]];
     }

@@ -22,6 +22,7 @@
 /* N and D of the rows read and the weights of the kinds over all chunks, scaled to the largest m. */
 static void add_chunks(const struct vattn_call * c, int32_t head, float m, float * n_out, float * stand_in, double * d, double * squares) {
     const struct vattn_sparse * s = c->sparse;
+    const struct vattn_slot * slot = vattn_sparse_slot(s, head / c->plan->group);
     int32_t v_dim = c->plan->opt.v_dim, n_kinds = vattn_sparse_kinds(c, head / c->plan->group);
     memset(n_out, 0, (size_t)v_dim * sizeof *n_out);
     memset(stand_in, 0, (size_t)n_kinds * sizeof *stand_in);
@@ -31,11 +32,11 @@ static void add_chunks(const struct vattn_call * c, int32_t head, float m, float
         if (p.m[0] == -INFINITY) {
             continue;
         }
-        size_t cell = (size_t)head * (size_t)s->n_chunks + (size_t)k;
-        const float * part = s->stand_in + cell * (size_t)s->kinds;
+        size_t cell = (size_t)(head % c->plan->group) * (size_t)s->n_chunks + (size_t)k;
+        const float * part = slot->stand_in + cell * VATTN_MOST_KINDS;
         float f = exp2f(p.m[0] - m);
         *d += (double)(f * p.d[0]);
-        *squares += (double)f * (double)f * (double)s->key_squares[cell];
+        *squares += (double)f * (double)f * (double)slot->key_squares[cell];
         for (int32_t i = 0; i < v_dim; i++) {
             n_out[i] += f * p.n[i];
         }
@@ -75,8 +76,9 @@ struct tail {
 };
 
 static struct tail tail_of(const struct vattn_sparse * s, int32_t g, int32_t chunk) {
-    size_t at = vattn_sparse_list(s, g, chunk);
-    return (struct tail){s->rows + at, s->prob + at, s->draw + at, s->key_share + at, s->value_share + at, s->off2 + at,
+    const struct vattn_slot * slot = vattn_sparse_slot(s, g);
+    size_t at = vattn_sparse_list(s, chunk);
+    return (struct tail){slot->rows + at, slot->prob + at, slot->draw + at, slot->key_share + at, slot->value_share + at, slot->off2 + at,
                          vattn_sparse_chunk(s, g, chunk)->n_tail};
 }
 
@@ -137,9 +139,8 @@ static bool decided(const struct vattn_plan * plan, struct vattn_evidence * e) {
 
 /* Weights of the rows of one chunk for one head, and the factor that turns them into shares of D. */
 static const float * weights_of(const struct vattn_call * c, int32_t head, int32_t chunk, double d, float m, float * scale) {
-    const struct vattn_sparse * s = c->sparse;
     *scale = (float)((double)exp2f(vattn_sparse_partial(c, chunk, head).m[0] - m) / d);
-    return s->weights + (size_t)head * (size_t)s->ld + (size_t)vattn_sparse_chunk_begin(s, chunk);
+    return vattn_sparse_weights(c, head, chunk);
 }
 
 /* Roots of up to 64 rows from `at` on for the second part of S; signs of their own. */
@@ -177,7 +178,7 @@ static void sketch_values(struct vattn_call * c, int32_t g, int32_t first, int32
                 if (wanted[i]) {
                     value_roots(s, &t, at, x.n, w, scale, root);
                     c->plan->kern->deviation_f32(&x, zero, root, VATTN_OFF_TILE, 1, (int32_t)v_dim, seen, dist2,
-                                                 s->buckets + (size_t)head * VATTN_BUCKETS * v_dim);
+                                                 vattn_sparse_slot(s, g)->buckets + (size_t)(first + i) * VATTN_BUCKETS * v_dim);
                 }
             }
             seen += x.n;
@@ -191,7 +192,7 @@ static void weigh_evidence(struct vattn_call * c, int32_t g, int32_t first, int3
     struct vattn_sparse * s = c->sparse;
     int32_t head = g * c->plan->group + first, seen = 0;
     size_t v_dim = (size_t)c->plan->opt.v_dim;
-    float *dist2 = root + MAX_HEADS * (size_t)s->chunk, *bucket = s->buckets + (size_t)head * VATTN_BUCKETS * v_dim;
+    float *dist2 = root + MAX_HEADS * (size_t)s->chunk, *bucket = vattn_sparse_slot(s, g)->buckets + (size_t)first * VATTN_BUCKETS * v_dim;
     memset(bucket, 0, (size_t)n * VATTN_BUCKETS * v_dim * sizeof *bucket);
     for (int32_t k = 0; k < s->n_chunks; k++) {
         struct tail t = tail_of(s, g, k);
@@ -217,32 +218,49 @@ static void weigh_evidence(struct vattn_call * c, int32_t g, int32_t first, int3
     }
 }
 
+/* Which heads need the sketch, or are to tell what it says. */
+static bool want_sketches(struct vattn_call * c, int32_t head, int32_t n, bool * needed, bool * wanted) {
+    bool any = false;
+    for (int32_t i = 0; i < n; i++) {
+        needed[i] = !decided(c->plan, &c->sparse->heads[head + i].evidence);
+        wanted[i] = needed[i] || c->keeps_claims;
+        any = any || wanted[i];
+    }
+    return any;
+}
+
+static void read_sketch(const struct vattn_call * c, struct vattn_head * head, const float * bucket, bool needed) {
+    struct vattn_evidence * e = &head->evidence;
+    bool small = c->plan->delta_head < VATTN_DELTA_SATTERTHWAITE;
+    head->claim_trace2 =
+        vattn_sketch_trace2(c->plan->kern, bucket, c->plan->opt.v_dim, e->yy, small ? &head->claim_top : NULL);
+    if (needed) {
+        e->trace2 = head->claim_trace2;
+        e->top = small ? head->claim_top : e->top;
+    }
+}
+
 void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t n) {
     struct vattn_sparse * s = c->sparse;
+    const struct vattn_slot * slot = vattn_sparse_slot(s, g);
     int32_t v_dim = c->plan->opt.v_dim, head = g * c->plan->group + first;
-    size_t task = (size_t)g * (size_t)((c->plan->group + MAX_HEADS - 1) / MAX_HEADS) + (size_t)(first / MAX_HEADS);
+    size_t task = (size_t)(first / MAX_HEADS);
     double d[MAX_HEADS], a0[MAX_HEADS];
     float m[MAX_HEADS];
-    bool wanted[MAX_HEADS] = {false}, any = false, small = c->plan->delta_head < VATTN_DELTA_SATTERTHWAITE;
+    bool wanted[MAX_HEADS] = {false}, needed[MAX_HEADS] = {false};
     estimate(c, g, head, n, d, m, a0);
     for (int32_t i = 0; i < n; i++) {
         const float * o = s->estimates + (size_t)(head + i) * (size_t)v_dim;
         s->heads[head + i].log2_d = m[i] + (float)log2(d[i]);
         s->heads[head + i].evidence = (struct vattn_evidence){.o2 = norm2(o, v_dim), .a0 = a0[i]};
     }
-    weigh_evidence(c, g, first, n, d, m, s->judge_scratch + task * 2 * MAX_HEADS * (size_t)s->chunk);
-    for (int32_t i = 0; i < n; i++) {
-        wanted[i] = !decided(c->plan, &s->heads[head + i].evidence);
-        any = any || wanted[i];
-    }
-    if (any) {
-        sketch_values(c, g, first, n, wanted, d, m, s->judge_tile + task * (VATTN_OFF_TILE + 1) * (size_t)v_dim);
+    weigh_evidence(c, g, first, n, d, m, slot->judge_scratch + task * 2 * MAX_HEADS * (size_t)s->chunk);
+    if (want_sketches(c, head, n, needed, wanted)) {
+        sketch_values(c, g, first, n, wanted, d, m, slot->judge_tile + task * (VATTN_OFF_TILE + 1) * (size_t)v_dim);
     }
     for (int32_t i = 0; i < n; i++) {
-        struct vattn_evidence * e = &s->heads[head + i].evidence;
         if (wanted[i]) {
-            e->trace2 = vattn_sketch_trace2(c->plan->kern, s->buckets + (size_t)(head + i) * VATTN_BUCKETS * (size_t)v_dim, v_dim,
-                                            e->yy, small ? &e->top : NULL);
+            read_sketch(c, &s->heads[head + i], slot->buckets + (size_t)(first + i) * VATTN_BUCKETS * (size_t)v_dim, needed[i]);
         }
     }
 }

@@ -11,27 +11,44 @@
 
 #include <math.h>
 
+#include "base/half.h"
 #include "call/state.h"
-#include "kernels/generic/probability_generic.h"
 
 #define CLEARLY     1.5 /* so much longer must a look seem than dense attention: the subsample tells keys and rows only roughly */
 #define PAUSE_MOST  63  /* calls */
 
-/* Rows of the cache expected to be drawn with these thresholds, by chance or not; lift: added to all scores. */
+/* x = max_h(score_h + lift - threshold_h), at least -126, of the rows of the subsample */
+static void best_margins(const float * score, int64_t ld, const float * threshold, float lift, int32_t n_heads, int32_t n,
+                         float * x) {
+    for (int32_t j = 0; j < n; j++) {
+        x[j] = -126.0F;
+    }
+    for (int32_t i = 0; i < n_heads; i++, score += ld) {
+        for (int32_t j = 0; j < n; j++) {
+            float above = score[j] + lift - threshold[i];
+            x[j] = above > x[j] ? above : x[j];
+        }
+    }
+}
+
+/* Rows of the cache expected to be drawn with these thresholds, by chance or not; lift: added to all scores.  The subsample is
+ * padded to eights. */
 static double expected(const struct vattn_call * c, int32_t g, const float * threshold, float lift) {
     const struct vattn_sparse * s = c->sparse;
-    int32_t group = c->plan->group, n = s->sample_n[g];
-    const float * sample = s->sample + (size_t)(g * group) * (size_t)s->sample_ld;
-    double sum = 0.0;
-    for (int32_t j = 0; j < n; j++) {
-        float x = -126.0F;
-        for (int32_t i = 0; i < group; i++) {
-            float above = sample[(size_t)i * (size_t)s->sample_ld + (size_t)j] + lift - threshold[i];
-            x = above > x ? above : x;
-        }
-        sum += sample[j] < INFINITY ? (double)vattn_likelihood(x) : 0.0; /* not the padding */
+    const struct vattn_slot * slot = vattn_sparse_slot(s, g);
+    int32_t n = s->sample_n[g];
+    float *x = slot->spare, sum[8] = {0}; /* the lists are empty until GATHER */
+    best_margins(slot->sample, s->sample_ld, threshold, lift, c->plan->group, n, x);
+    for (int32_t j = 0; j < n; j++) { /* vattn_likelihood() but for the padding */
+        float below = x[j] < 0.0F ? x[j] : 0.0F, bits = below * 0x1p23F + 127 * 0x1p23F;
+        bits = slot->sample[j] < INFINITY ? bits : 0.0F;
+        x[j] = vattn_float_from_bits((uint32_t)(int32_t)bits);
     }
-    return sum * (double)s->sample_scale[g];
+    for (int32_t j = 0; j < n; j++) {
+        sum[j % 8] += x[j];
+    }
+    float all = ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
+    return (double)(all * s->sample_scale[g]);
 }
 
 static double look_cost(const struct vattn_call * c, int32_t g) {

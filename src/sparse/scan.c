@@ -32,14 +32,19 @@ void vattn_sparse_prepare(struct vattn_call * c, int32_t g) {
         round_mean(c, g);
     }
     const struct vattn_code_book * book = &c->in.index->books[g];
-    int32_t d = c->plan->opt.head_dim;
-    for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
-        struct vattn_head * head = &s->heads[h];
-        float sigma2 = vattn_index_query(c->plan->kern, book, d, c->q + (size_t)h * (size_t)d,
-                                         s->query_weights + (size_t)h * (size_t)d, &head->code);
-        head->sigma = sqrtf(sigma2);
-        if (sigma2 > ALIEN_LEAST && sigma2 > ALIEN_FACTOR * book->sigma2_usual) {
-            s->groups[g].state = VATTN_GROUP_EXACT;
+    int32_t d = c->plan->opt.head_dim, end = (g + 1) * c->plan->group;
+    struct vattn_query_code code[VATTN_QUERIES];
+    float sigma2[VATTN_QUERIES];
+    for (int32_t h = g * c->plan->group, n; h < end; h += n) {
+        n = end - h < VATTN_QUERIES ? end - h : VATTN_QUERIES;
+        vattn_index_query(c->plan->kern, book, d, c->q + (size_t)h * (size_t)d, n,
+                          s->query_weights + (size_t)h * (size_t)d, code, sigma2);
+        for (int32_t i = 0; i < n; i++) {
+            s->heads[h + i].code = code[i];
+            s->heads[h + i].sigma = sqrtf(sigma2[i]);
+            if (sigma2[i] > ALIEN_LEAST && sigma2[i] > ALIEN_FACTOR * book->sigma2_usual) {
+                s->groups[g].state = VATTN_GROUP_EXACT;
+            }
         }
     }
 }
@@ -64,9 +69,8 @@ static int32_t escaped_rows(const struct vattn_call * c, int32_t g, int64_t begi
 static void read_escapes(struct vattn_call * c, int32_t g, int32_t chunk, int64_t begin, int64_t end) {
     struct vattn_sparse * s = c->sparse;
     int32_t group = c->plan->group;
-    int32_t * list = s->rows + vattn_sparse_list(s, g, chunk);
-    size_t at = (size_t)(g * group) * (size_t)s->ld;
-    float * exact = s->weights + at + (size_t)begin; /* spare until GATHER */
+    int32_t * list = vattn_sparse_slot(s, g)->rows + vattn_sparse_list(s, chunk);
+    float * exact = vattn_sparse_weights(c, g * group, chunk); /* spare until GATHER */
     struct vattn_rows k = vattn_k_rows(c->in.kv, g);
     k.index = list;
     k.n = escaped_rows(c, g, begin, end, list);
@@ -76,7 +80,7 @@ static void read_escapes(struct vattn_call * c, int32_t g, int32_t chunk, int64_
     }
     vattn_plan_score(c->plan, &k, vattn_call_q(c, g), group, exact, s->ld);
     for (int32_t i = 0; i < group; i++) {
-        float * scores = s->scores + at + (size_t)i * (size_t)s->ld;
+        float * scores = vattn_sparse_slot(s, g)->scores + (size_t)i * (size_t)s->ld;
         for (int32_t j = 0; j < k.n; j++) {
             scores[list[j]] = exact[(size_t)i * (size_t)s->ld + (size_t)j];
         }
@@ -85,12 +89,13 @@ static void read_escapes(struct vattn_call * c, int32_t g, int32_t chunk, int64_
 
 /* Rows that are hidden or read anyway have no proxy: their codes may be stale or missing. */
 static void hide_rows(struct vattn_call * c, int32_t g, int64_t begin, int32_t blocks) {
-    struct vattn_sparse * s = c->sparse;
+    const struct vattn_sparse * s = c->sparse;
+    float * scores = vattn_sparse_slot(s, g)->scores;
     for (int64_t b = begin / 16; b < begin / 16 + blocks; b++) {
         for (uint32_t bits = (uint16_t)(~s->visible[b] | s->sure[b]); bits != 0; bits &= bits - 1) {
             int64_t row = b * 16 + __builtin_ctz(bits);
-            for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
-                s->scores[(size_t)h * (size_t)s->ld + (size_t)row] = -INFINITY;
+            for (int32_t i = 0; i < c->plan->group; i++) {
+                scores[(size_t)i * (size_t)s->ld + (size_t)row] = -INFINITY;
             }
         }
     }
@@ -103,19 +108,20 @@ void vattn_sparse_scan(struct vattn_call * c, int32_t g, int32_t chunk) {
     int32_t group = c->plan->group;
     int64_t begin = vattn_sparse_chunk_begin(s, chunk), end = vattn_sparse_chunk_end(c, chunk);
     int32_t blocks = (int32_t)((end - begin + VATTN_BLOCK - 1) / VATTN_BLOCK);
+    float * scores = vattn_sparse_slot(s, g)->scores + (size_t)begin;
     for (int32_t i = 0; i < group && blocks > 0; i += 16) {
-        int32_t n = group - i < 16 ? group - i : 16, head = g * group + i;
+        int32_t n = group - i < 16 ? group - i : 16;
         for (int32_t k = 0; k < n; k++) {
-            query[k] = s->heads[head + k].code;
+            query[k] = s->heads[g * group + i + k].code;
         }
         c->plan->kern->scan(vattn_index_block(x, g, begin), blocks, x->books[g].layout, query, n,
-                            s->scores + (size_t)head * (size_t)s->ld + (size_t)begin, (ptrdiff_t)s->ld);
+                            scores + (size_t)i * (size_t)s->ld, (ptrdiff_t)s->ld);
     }
     hide_rows(c, g, begin, blocks);
     read_escapes(c, g, chunk, begin, end);
     for (int32_t i = 0; i < group; i++) {
         int32_t head = g * group + i;
         s->chunk_max[(size_t)head * (size_t)s->n_chunks + (size_t)chunk] =
-            c->plan->kern->max(s->scores + (size_t)head * (size_t)s->ld + (size_t)begin, blocks * VATTN_BLOCK);
+            c->plan->kern->max(scores + (size_t)i * (size_t)s->ld, blocks * VATTN_BLOCK);
     }
 }

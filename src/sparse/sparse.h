@@ -5,6 +5,8 @@
 #ifndef VATTN_SPARSE_H
 #define VATTN_SPARSE_H
 
+#include <stdatomic.h>
+
 #include "call/call.h"
 #include "index/index.h"
 #include "verify/certificate.h"
@@ -28,6 +30,7 @@ struct vattn_head {
     float origin;      /* t for which the weights of the subsample were taken */
     float last_cap, last_key_cap; /* what the weight guard of the last look allows */
     struct vattn_evidence evidence;
+    double claim_trace2, claim_top; /* where claims are kept: of the sketch, whether the verdict needed it or not */
     float log2_d;      /* log2 of D of the last look */
     double bound;      /* sqrt(c (V + bias^2)) of the last look */
     double fall;       /* factor by which the variance must fall for this head to pass; 1 where it is small enough */
@@ -44,10 +47,40 @@ struct vattn_chunk {
 
 enum vattn_group_state { VATTN_GROUP_OPEN, VATTN_GROUP_DONE, VATTN_GROUP_EXACT };
 
+/*
+ * What one KV head needs while it is in work.  Slots change hands from KV head to KV head, so that what is written and
+ * read again stays in the second-level cache of a core; a KV head that is done leaves nothing in them that is needed.
+ * Lists are per chunk, from chunk * (rows of a chunk + 64) on.
+ */
+struct vattn_slot {
+    float * scores;        /* [group][ld] proxies, log2 units */
+    float * weights;       /* [group][ld] e/pi of the rows read, compact per chunk */
+    int32_t * rows;        /* [ld + 64 n_chunks] list of the rows read */
+    int32_t * prob;        /* same: pi in units of 2^-24 */
+    int32_t * draw;        /* same: u in units of 2^-24, -1 = always read */
+    int32_t * keep;        /* same: positions that the second stage keeps */
+    float * spare;         /* same */
+    float * inverse;       /* same: 1/pi1 of the keys read */
+    int32_t * key_prob;    /* same: pi1, the probability of its key */
+    float *key_share, *value_share; /* same: pi (1/pi1 - 1) and 1 - pi/pi1, what drawing keys and values adds to (e/pi)^2 */
+    float * off2;          /* same: squared distance of the value from the mean of its kind, rows with pi < 1 only */
+    int8_t * list_bonus;   /* same: how far the values of the keys read are from their kinds */
+    float * stand_in;      /* [group][n_chunks][VATTN_MOST_KINDS] weights of the kinds' means: sum of e/pi1 less sum of e/pi */
+    float * key_squares;   /* [group][n_chunks] sum (1 - pi1) (e/pi1)^2 over the keys read */
+    float * judge_tile;    /* [judge tasks of a KV head][VATTN_OFF_TILE + 1][v_dim] */
+    float * sample;        /* [group][sample_ld] subsample of scores + bonus, for the design */
+    float * sample_w2;     /* [group][sample_ld] their squared weights, 2^(2 (P - t)) */
+    float * buckets;       /* [group][32][v_dim] */
+    float * judge_scratch; /* [judge tasks of a KV head][2][4][chunk] */
+    float * partials;      /* [n_chunks][partial of the group] */
+};
+
 /* One KV head. */
 struct vattn_group {
     enum vattn_group_state state;
     bool scanned;
+    bool has_slot;
+    int32_t slot;      /* that it has, or had last */
     int32_t looks;
     float goal;        /* of the design in scope layer: log2 of V of all heads in units of v_rms^2 */
     int64_t rows_read;
@@ -66,35 +99,16 @@ struct vattn_sparse {
     int8_t * query_weights; /* [n_heads][head_dim] */
     uint16_t * visible;     /* [ld / 16] */
     uint16_t * sure;        /* [ld / 16] sinks, window, rows without a code */
-    float * scores;         /* [n_heads][ld] proxies, log2 units */
-    float * weights;        /* [n_heads][ld] e/pi of the rows read, compact per chunk */
-    int32_t * rows;         /* [n_kv_heads][ld + 64 n_chunks] rows read, per chunk from chunk * (chunk + 64) */
-    int32_t * prob;         /* same: pi in units of 2^-24 */
-    int32_t * key_prob;     /* same: pi1, the probability of its key */
-    float *key_share, *value_share; /* same: pi (1/pi1 - 1) and 1 - pi/pi1, what drawing keys and values adds to (e/pi)^2 */
-    float * off2;           /* same: squared distance of the value from the mean of its kind, rows with pi < 1 only */
-    int32_t * draw;         /* same: u in units of 2^-24, -1 = always read */
-    int32_t * keep;         /* same: positions that the second stage keeps */
-    float * spare;          /* same */
-    float * inverse;        /* same: 1/pi1 of the keys read */
-    int8_t * list_bonus;    /* same: how far the values of the keys read are from their kinds */
-    float * stand_in;       /* [n_heads][n_chunks][kinds] weights of the kinds' means: sum of e/pi1 less sum of e/pi */
-    float * key_squares;    /* [n_heads][n_chunks] sum (1 - pi1) (e/pi1)^2 over the keys read */
+    struct vattn_slot * slots;         /* [n_kv_heads] */
+    _Atomic(uint64_t) * free_slots;    /* [(n_kv_heads + 63) / 64] bits */
     char * mean_rows;       /* [n_kv_heads] rows: the mean value, for an index without kinds */
-    float * judge_tile;     /* [judge tasks][VATTN_OFF_TILE + 1][v_dim] */
-    int32_t kinds;          /* stride of stand_in */
     float * sure_sum;       /* [n_heads] log2 of the weights of the rows that are always read */
     float * chunk_max;      /* [n_heads][n_chunks] largest proxy score */
     float * design_sums;    /* [n_heads][2] */
-    float * sample;         /* [n_heads][sample_ld] subsample of scores + bonus, for the design */
-    float * sample_w2;      /* [n_heads][sample_ld] their squared weights, 2^(2 (P - t)) */
     int64_t sample_ld;
     int32_t * sample_n;     /* [n_kv_heads] */
     float * sample_scale;   /* [n_kv_heads] rows that a row of the subsample stands for */
     float * estimates;      /* [n_heads][v_dim] o of the last look */
-    float * buckets;        /* [n_heads][32][v_dim] */
-    float * judge_scratch;  /* [judge tasks][2][4][chunk] */
-    float * partials;       /* [n_chunks][partial of all heads] */
     uint64_t sign_key;
     struct vattn_evidence layer; /* of the last look, scope layer */
 };
@@ -103,15 +117,27 @@ static inline struct vattn_chunk * vattn_sparse_chunk(const struct vattn_sparse 
     return &s->chunks[(size_t)g * (size_t)s->n_chunks + (size_t)chunk];
 }
 
-/* Offset of the row list of a chunk: lists have room for 64 entries more than rows. */
-static inline size_t vattn_sparse_list(const struct vattn_sparse * s, int32_t g, int32_t chunk) {
-    return (size_t)g * (size_t)(s->ld + 64 * s->n_chunks) + (size_t)chunk * (size_t)(s->chunk + 64);
+static inline const struct vattn_slot * vattn_sparse_slot(const struct vattn_sparse * s, int32_t g) {
+    return &s->slots[s->groups[g].slot];
 }
 
+/* Offset of the row list of a chunk: lists have room for 64 entries more than rows. */
+static inline size_t vattn_sparse_list(const struct vattn_sparse * s, int32_t chunk) {
+    return (size_t)chunk * (size_t)(s->chunk + 64);
+}
+
+/* Partial results of a chunk, from `head` on to the end of its group. */
 static inline struct vattn_partial vattn_sparse_partial(const struct vattn_call * c, int32_t chunk, int32_t head) {
-    int32_t heads = c->plan->opt.n_heads, v_dim = c->plan->opt.v_dim;
-    return vattn_partial_view(c->sparse->partials + (size_t)chunk * vattn_partial_floats(heads, v_dim), heads, v_dim,
-                              head);
+    int32_t group = c->plan->group, v_dim = c->plan->opt.v_dim;
+    float * base = vattn_sparse_slot(c->sparse, head / group)->partials;
+    return vattn_partial_view(base + (size_t)chunk * vattn_partial_floats(group, v_dim), group, v_dim, head % group);
+}
+
+/* Weights of the rows that a chunk read, of one head. */
+static inline float * vattn_sparse_weights(const struct vattn_call * c, int32_t head, int32_t chunk) {
+    const struct vattn_sparse * s = c->sparse;
+    return vattn_sparse_slot(s, head / c->plan->group)->weights + (size_t)(head % c->plan->group) * (size_t)s->ld +
+           (size_t)(chunk * s->chunk);
 }
 
 static inline int64_t vattn_sparse_chunk_begin(const struct vattn_sparse * s, int32_t chunk) {
@@ -156,6 +182,11 @@ static inline struct vattn_rows vattn_sparse_means(const struct vattn_call * c, 
 /* layout.c */
 struct vattn_sparse * vattn_sparse_layout(const struct vattn_plan * plan, struct vattn_scratch * s, int64_t n_keys);
 void vattn_sparse_begin(struct vattn_call * c);
+
+/* slots.c: memory for a KV head from PREPARE to its end */
+void vattn_sparse_free_slots(struct vattn_call * c); /* all, before the first one is taken */
+void vattn_sparse_take_slot(struct vattn_call * c, int32_t g);
+void vattn_sparse_leave_slot(struct vattn_call * c, int32_t g); /* nothing if it has none */
 
 /* scan.c */
 void vattn_sparse_prepare(struct vattn_call * c, int32_t g);

@@ -17,8 +17,9 @@ void vattn_strict_prepare(struct vattn_call * c, int32_t g) {
     }
     for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
         const float * q = c->q + (size_t)h * (size_t)d;
-        (void)vattn_index_query(c->plan->kern, &c->in.index->books[g], d, q, s->query_weights + (size_t)h * (size_t)d,
-                                &s->heads[h].code);
+        float sigma2;
+        vattn_index_query(c->plan->kern, &c->in.index->books[g], d, q, 1, s->query_weights + (size_t)h * (size_t)d,
+                          &s->heads[h].code, &sigma2);
         s->heads[h].bound = vattn_strict_bound(c, g, q, &s->heads[h].code);
     }
 }

@@ -83,7 +83,7 @@ void __wrap_vattn_sparse_design(struct vattn_call *, int32_t);
 void __wrap_vattn_sparse_design(struct vattn_call * c, int32_t g) {
     struct vattn_sparse * s = c->sparse;
     for (int32_t k = 0; k < s->n_chunks && s->groups[g].looks > 0 && cheating("peeking"); k++) {
-        const int32_t * rows = s->rows + vattn_sparse_list(s, g, k);
+        const int32_t * rows = vattn_sparse_slot(s, g)->rows + vattn_sparse_list(s, k);
         for (int32_t j = 0; j < vattn_sparse_chunk(s, g, k)->n_tail; j++)
             s->sure[rows[j] / 16] = (uint16_t)(s->sure[rows[j] / 16] | 1U << (rows[j] % 16));
     }
@@ -102,8 +102,8 @@ void __wrap_vattn_sparse_gather(struct vattn_call * c, int32_t g, int32_t chunk)
     const int32_t head = g * c->plan->group, n = vattn_sparse_chunk(s, g, chunk)->n_tail;
     struct vattn_partial p = vattn_sparse_partial(c, chunk, head);
     struct vattn_rows v = vattn_v_rows(c->in.kv, g);
-    float * w = s->weights + (size_t)head * (size_t)s->ld + (size_t)vattn_sparse_chunk_begin(s, chunk);
-    v.index = s->rows + vattn_sparse_list(s, g, chunk);
+    float * w = vattn_sparse_weights(c, head, chunk);
+    v.index = vattn_sparse_slot(s, g)->rows + vattn_sparse_list(s, chunk);
     v.n = n;
     for (int32_t i = 0; i < c->plan->group; i++)
         for (int32_t j = 0; j < n; j++) {

@@ -41,7 +41,7 @@ static double probability(const struct layer * l, const struct vattn_call * c, i
     }
     for (int32_t i = first; i < first + group; i++) {
         /* differences are rounded to float by definition */
-        float d = s->scores[(size_t)i * (size_t)s->ld + (size_t)row] - s->key_thresholds[i];
+        float d = vattn_sparse_slot(s, h / group)->scores[(size_t)(i % group) * (size_t)s->ld + (size_t)row] - s->key_thresholds[i];
         float e = (float)(score(l, i, row) * VATTN_LOG2E) - s->thresholds[i];
         proxy = fmax(proxy, (double)d);
         exact = fmax(exact, (double)e);

@@ -119,7 +119,9 @@ static void proxies(void ** state) {
     for (int i = 0; i < 64; i++) {
         q[i] = l.q[i] * l.plan->q_scale;
     }
-    double predicted = (double)vattn_index_query(l.plan->kern, &l.index->books[0], 64, q, weight, &code), sum = 0.0, mean = 0.0;
+    float sigma2;
+    vattn_index_query(l.plan->kern, &l.index->books[0], 64, q, 1, weight, &code, &sigma2);
+    double predicted = (double)sigma2, sum = 0.0, mean = 0.0;
     l.plan->kern->scan(vattn_index_block(l.index, 0, 0), 2048 / 16, l.index->books[0].layout, &code, 1, out, 2048);
     int n = 0;
     for (int r = 0; r < 2048; r++) {

@@ -47,6 +47,7 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void scan_class(const uint8_t * chunk, size_t b
         __m512i bytes[2];
         for (int32_t k = 0; k < n_blocks; k++) {
             bytes[k] = _mm512_loadu_si512(chunk + (size_t)k * block_bytes);
+            _mm_prefetch((const char *)((uintptr_t)chunk + (size_t)k * block_bytes + SCAN_AHEAD), _MM_HINT_T0);
         }
         for (int32_t shift = 0; shift < 8; shift += width, coord += 4) {
             __m512i code[2];
@@ -105,10 +106,6 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void scan_heads(const uint8_t * codes, int32_t 
     }
     int32_t b = 0;
     for (; b + 2 <= n_blocks; b += 2, codes += 2 * block_bytes, out += 2 * VATTN_BLOCK) {
-        const uintptr_t ahead = (uintptr_t)codes + SCAN_AHEAD;
-        for (size_t line = 0; line < 2 * block_bytes; line += 64) {
-            _mm_prefetch((const char *)(ahead + line), _MM_HINT_T0);
-        }
         scan_blocks(codes, block_bytes, layout, query, weight, 2, n_heads, out, ld);
     }
     if (b < n_blocks) {
