@@ -37,14 +37,11 @@ static void quantise_coordinate(const struct vattn_code_book * book, int32_t a, 
     }
 }
 
-void vattn_index_quantise(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n,
-                          uint8_t * code, float * residual2, float * unlikely) {
+void vattn_index_quantise_rows(const struct vattn_index * x, int32_t g, const struct vattn_rows * rows, uint8_t * code,
+                               float * residual2, float * unlikely) {
     float y[32 * TILE], widened[32 * VATTN_MAX_DIM];
-    int32_t d = x->plan->opt.head_dim;
+    int32_t d = x->plan->opt.head_dim, n = rows->n;
     const struct vattn_code_book * book = &x->books[g];
-    struct vattn_rows rows = vattn_k_rows(kv, g);
-    rows.base = (const char *)rows.base + (size_t)row * rows.stride;
-    rows.n = n;
     for (int32_t j = 0; j < n; j++) {
         residual2[j] = 0.0F;
         if (unlikely != NULL) {
@@ -56,12 +53,20 @@ void vattn_index_quantise(const struct vattn_index * x, const struct vattn_kv * 
         for (int32_t i = 0; i < part && book->halves; i++) {
             vattn_book_row(book, book->basis, d, a + i, widened + (size_t)i * (size_t)d);
         }
-        vattn_plan_score(x->plan, &rows, book->halves ? widened : (const float *)book->basis + (size_t)a * (size_t)d, part, y,
+        vattn_plan_score(x->plan, rows, book->halves ? widened : (const float *)book->basis + (size_t)a * (size_t)d, part, y,
                          TILE);
         for (int32_t i = 0; i < part; i++) {
             quantise_coordinate(book, a + i, y + i * TILE, n, code + (size_t)(a + i) * TILE, residual2, unlikely);
         }
     }
+}
+
+void vattn_index_quantise(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n,
+                          uint8_t * code, float * residual2, float * unlikely) {
+    struct vattn_rows rows = vattn_k_rows(kv, g);
+    rows.base = (const char *)rows.base + (size_t)row * rows.stride;
+    rows.n = n;
+    vattn_index_quantise_rows(x, g, &rows, code, residual2, unlikely);
 }
 
 static void store(struct vattn_index * x, int32_t g, int64_t row, int32_t n, const uint8_t * code) {

@@ -221,8 +221,11 @@ static int compare_floats(const void * a, const void * b) {
 static void set_escape(struct vattn_index * x, const struct vattn_kv * kv, int32_t g, const int32_t * list, int32_t n,
                        float * residual2) {
     uint8_t code[VATTN_MAX_DIM * 64];
-    for (int32_t i = 0; i < n; i++) {
-        vattn_index_quantise(x, kv, g, list[i], 1, code, &residual2[i], NULL);
+    struct vattn_rows rows = vattn_k_rows(kv, g);
+    for (int32_t i = 0; i < n; i += 64) {
+        rows.index = list + i;
+        rows.n = n - i < 64 ? n - i : 64;
+        vattn_index_quantise_rows(x, g, &rows, code, &residual2[i], NULL);
     }
     qsort(residual2, (size_t)n, sizeof *residual2, compare_floats);
     int32_t at = (int32_t)((1.0 - x->plan->opt.escape) * n);

@@ -129,6 +129,10 @@ double vattn_quantiser_step(int bits);
 void vattn_index_quantise(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n,
                           uint8_t * code, float * residual2, float * unlikely);
 
+/* The same of up to 64 rows anywhere. */
+void vattn_index_quantise_rows(const struct vattn_index * x, int32_t g, const struct vattn_rows * rows, uint8_t * code,
+                               float * residual2, float * unlikely);
+
 /* What the bytes of reach mean; every value is at least what it stands for. */
 struct vattn_reach_tables {
     float residual[256]; /* ||y - y^|| */
