@@ -11,28 +11,35 @@
 #define TILE        64
 #define BONUS_LEAST (-8) /* one octave: the output may be farther from this value than the mean value is */
 
-static float quantise(float y, float step, int bits, uint8_t * code) {
-    float half = (float)(1 << (bits - 1));
-    float c = floorf(y / step) + half;
-    c = c < 0.0F ? 0.0F : c > 2.0F * half - 1.0F ? 2.0F * half - 1.0F : c;
-    *code = (uint8_t)c;
-    return (c - half + 0.5F) * step;
+/* y -> codes, y -= what they stand for; a NaN stays one, with code 0. */
+static void quantise(float * y, int32_t n, float step, int bits, uint8_t * code) {
+    const float half = (float)(1 << (bits - 1)), inverse = 1.0F / step;
+    for (int32_t j = 0; j < n; j++) {
+        float c = y[j] * inverse + half; /* >= 0 after clamping, so truncation is floor */
+        c = c > 0.0F ? c : 0.0F;
+        c = c < 2.0F * half - 1.0F ? c : 2.0F * half - 1.0F;
+        const int32_t level = (int32_t)c;
+        code[j] = (uint8_t)level;
+        y[j] -= ((float)level - half + 0.5F) * step;
+    }
 }
 
 /* Coordinate a of n rows: y -> codes; the squared error is added (NaN stays NaN: such rows are not covered). */
-static void quantise_coordinate(const struct vattn_code_book * book, int32_t a, const float * y, int32_t n,
+static void quantise_coordinate(const struct vattn_code_book * book, int32_t a, float shift, float * y, int32_t n,
                                 uint8_t * code, float * residual2, float * unlikely) {
     int bits = vattn_code_bits(book->layout, a);
     float inverse = 1.0F / book->error_var[a];
     for (int32_t j = 0; j < n; j++) {
-        float r = y[j] - book->shift[a];
-        if (bits > 0 && isfinite(r)) {
-            r -= quantise(r, book->step[a], bits, &code[j]);
-        }
-        residual2[j] += r * r;
-        if (unlikely != NULL) {
-            unlikely[j] += r * r * inverse;
-        }
+        y[j] -= shift;
+    }
+    if (bits > 0) {
+        quantise(y, n, book->step[a], bits, code);
+    }
+    for (int32_t j = 0; j < n; j++) {
+        residual2[j] += y[j] * y[j];
+    }
+    for (int32_t j = 0; j < n && unlikely != NULL; j++) {
+        unlikely[j] += y[j] * y[j] * inverse;
     }
 }
 
@@ -54,7 +61,23 @@ void vattn_index_quantise(const struct vattn_index * x, const struct vattn_kv * 
         int32_t part = d - a < 32 ? d - a : 32;
         vattn_plan_score(x->plan, &rows, book->basis + (size_t)a * (size_t)d, part, y, TILE);
         for (int32_t i = 0; i < part; i++) {
-            quantise_coordinate(book, a + i, y + i * TILE, n, code + (size_t)(a + i) * TILE, residual2, unlikely);
+            quantise_coordinate(book, a + i, book->shift[a + i], y + i * TILE, n, code + (size_t)(a + i) * TILE, residual2,
+                                unlikely);
+        }
+    }
+}
+
+void vattn_index_residuals(const struct vattn_kernels * kern, const struct vattn_code_book * book, int32_t d, const float * x,
+                           int32_t n, float * residual2) {
+    float y[TILE];
+    uint8_t code[TILE];
+    memset(residual2, 0, (size_t)n * sizeof *residual2);
+    for (int32_t i = 0; i < n; i += TILE) {
+        struct vattn_rows rows = {.base = x + (size_t)i * (size_t)d, .stride = (size_t)d * sizeof *x};
+        rows.n = n - i < TILE ? n - i : TILE;
+        for (int32_t a = 0; a < d; a++) {
+            kern->score_f32(&rows, book->basis + (size_t)a * (size_t)d, 1, d, y, TILE);
+            quantise_coordinate(book, a, 0.0F, y, rows.n, code, residual2 + i, NULL);
         }
     }
 }
