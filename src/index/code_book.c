@@ -272,31 +272,30 @@ enum vattn_status vattn_code_book_build(struct vattn_code_book * book, int32_t d
 
 /* Mean squared error of a b-bit uniform mid-rise quantiser on y. */
 static double quantiser_error(const float * y, int32_t n, float step, int bits) {
-    float half = (float)(1 << (bits - 1)), inverse = 1.0F / step, sum = 0.0F;
+    const float half = (float)(1 << (bits - 1)), inverse = 1.0F / step;
+    float r2[FIT_ROWS], sum[8] = {0};
     for (int32_t i = 0; i < n; i++) {
         float c = y[i] * inverse + half; /* >= 0 after clamping, so truncation is floor */
-        c = c < 0.0F ? 0.0F : c > 2.0F * half - 1.0F ? 2.0F * half - 1.0F : c;
+        c = c > 0.0F ? c : 0.0F;
+        c = c < 2.0F * half - 1.0F ? c : 2.0F * half - 1.0F;
         float r = y[i] - ((float)(int32_t)c - half + 0.5F) * step;
-        sum += r * r;
+        r2[i] = r * r;
     }
-    return (double)sum / n;
+    for (int32_t i = 0; i < n; i++) {
+        sum[i & 7] += r2[i];
+    }
+    return (double)(((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]))) / n;
 }
 
-void vattn_code_book_fit_steps(struct vattn_code_book * book, int32_t d, const float * x, int32_t n) {
+void vattn_code_book_fit_steps(const struct vattn_kernels * kern, struct vattn_code_book * book, int32_t d, const float * x,
+                               int32_t n) {
     static const float multiples[] = {0.5F, 0.6F, 0.7F, 0.8F, 0.9F, 1.0F, 1.12F, 1.25F, 1.4F, 1.6F, 1.9F, 2.3F, 3.0F};
     float y[FIT_ROWS], basis[VATTN_MAX_DIM];
-    int32_t stride = (n + FIT_ROWS - 1) / FIT_ROWS, m = 0;
+    int32_t stride = (n + FIT_ROWS - 1) / FIT_ROWS, m = (n + stride - 1) / stride;
+    struct vattn_rows rows = {.base = x, .stride = (size_t)stride * (size_t)d * sizeof *x, .n = m};
     for (int32_t a = 0; a < vattn_layout_coords(book->layout); a++) {
         vattn_book_row(book, book->basis, d, a, basis);
-        m = 0;
-        for (int32_t i = 0; i < n; i += stride) {
-            const float * row = x + (size_t)i * (size_t)d;
-            float s[8] = {0};
-            for (int32_t j = 0; j < d; j++) {
-                s[j & 7] += basis[j] * row[j];
-            }
-            y[m++] = ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
-        }
+        kern->score_f32(&rows, basis, 1, d, y, FIT_ROWS);
         double least = INFINITY;
         float step = book->step[a];
         for (size_t k = 0; k < sizeof multiples / sizeof multiples[0]; k++) {

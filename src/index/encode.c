@@ -12,61 +12,107 @@
 #define BONUS_LEAST (-8) /* one octave: the output may be farther from this value than the mean value is */
 #define OFF_LEAST   (-40) /* five octaves: a value that its kind stands for needs no reading */
 
-static float quantise(float y, float step, int bits, uint8_t * code) {
-    float half = (float)(1 << (bits - 1));
-    float c = floorf(y / step) + half;
-    c = c < 0.0F ? 0.0F : c > 2.0F * half - 1.0F ? 2.0F * half - 1.0F : c;
-    *code = (uint8_t)c;
-    return (c - half + 0.5F) * step;
+/* y -> codes, y -= what they stand for; a NaN stays one, with code 0. */
+static void quantise(float * y, int32_t n, float step, int bits, uint8_t * code) {
+    const float half = (float)(1 << (bits - 1)), inverse = 1.0F / step;
+    for (int32_t j = 0; j < n; j++) {
+        float c = y[j] * inverse + half; /* >= 0 after clamping, so truncation is floor */
+        c = c > 0.0F ? c : 0.0F;
+        c = c < 2.0F * half - 1.0F ? c : 2.0F * half - 1.0F;
+        const int32_t level = (int32_t)c;
+        code[j] = (uint8_t)level;
+        y[j] -= ((float)level - half + 0.5F) * step;
+    }
 }
 
 /* Coordinate a of n rows: y -> codes; the squared error is added (NaN stays NaN: such rows are not covered). */
-static void quantise_coordinate(const struct vattn_code_book * book, int32_t a, const float * y, int32_t n,
+static void quantise_coordinate(const struct vattn_code_book * book, int32_t a, float shift, float * y, int32_t n,
                                 uint8_t * code, float * residual2, float * unlikely) {
     int bits = vattn_code_bits(book->layout, a);
     float inverse = 1.0F / book->error_var[a];
     for (int32_t j = 0; j < n; j++) {
-        float r = y[j] - book->shift[a];
-        if (bits > 0 && isfinite(r)) {
-            r -= quantise(r, book->step[a], bits, &code[j]);
-        }
-        residual2[j] += r * r;
-        if (unlikely != NULL) {
-            unlikely[j] += r * r * inverse;
-        }
+        y[j] -= shift;
+    }
+    if (bits > 0) {
+        quantise(y, n, book->step[a], bits, code);
+    }
+    for (int32_t j = 0; j < n; j++) {
+        residual2[j] += y[j] * y[j];
+    }
+    for (int32_t j = 0; j < n && unlikely != NULL; j++) {
+        unlikely[j] += y[j] * y[j] * inverse;
     }
 }
 
-void vattn_index_quantise_rows(const struct vattn_index * x, int32_t g, const struct vattn_rows * rows, uint8_t * code,
-                               float * residual2, float * unlikely) {
-    float y[32 * TILE], widened[32 * VATTN_MAX_DIM];
-    int32_t d = x->plan->opt.head_dim, n = rows->n;
+#define COORDINATES 32 /* at a time keep the tile small */
+#define KEYS        16
+
+/* y[i * TILE + j] = <basis_(a + i), k_j>.  A basis in f16 is the rows, and the keys, as floats, are the queries: one row is
+ * appended at every decode step, and widening the basis would take longer than all the rest. */
+static void transform(const struct vattn_index * x, int32_t g, const struct vattn_rows * keys, int32_t a, int32_t part, float * y) {
+    static const float one = 1.0F;
     const struct vattn_code_book * book = &x->books[g];
-    for (int32_t j = 0; j < n; j++) {
-        residual2[j] = 0.0F;
-        if (unlikely != NULL) {
-            unlikely[j] = 0.0F;
-        }
+    const struct vattn_kernels * kern = x->plan->kern;
+    int32_t d = x->plan->opt.head_dim;
+    float wide[KEYS * VATTN_MAX_DIM], by_key[KEYS * COORDINATES];
+    struct vattn_rows basis = vattn_book_rows(book, book->basis, d, a, part);
+    if (!book->halves) {
+        vattn_plan_score(x->plan, keys, basis.base, part, y, TILE);
+        return;
     }
-    for (int32_t a = 0; a < d; a += 32) { /* 32 coordinates at a time keep the tile small */
-        int32_t part = d - a < 32 ? d - a : 32;
-        for (int32_t i = 0; i < part && book->halves; i++) {
-            vattn_book_row(book, book->basis, d, a + i, widened + (size_t)i * (size_t)d);
+    for (int32_t j = 0; j < keys->n; j += KEYS) {
+        int32_t n = keys->n - j < KEYS ? keys->n - j : KEYS;
+        memset(wide, 0, (size_t)n * (size_t)d * sizeof *wide);
+        for (int32_t i = 0; i < n; i++) {
+            struct vattn_rows key = {.base = (const char *)keys->base + (size_t)(j + i) * keys->stride, .stride = keys->stride, .n = 1};
+            (x->plan->opt.k_type == VATTN_TYPE_F16 ? kern->accumulate_f16 : kern->accumulate_f32)(
+                &key, &one, 1, 1, d, wide + (size_t)i * (size_t)d);
         }
-        vattn_plan_score(x->plan, rows, book->halves ? widened : (const float *)book->basis + (size_t)a * (size_t)d, part, y,
-                         TILE);
-        for (int32_t i = 0; i < part; i++) {
-            quantise_coordinate(book, a + i, y + i * TILE, n, code + (size_t)(a + i) * TILE, residual2, unlikely);
+        kern->score_f16(&basis, wide, n, d, by_key, COORDINATES);
+        for (int32_t i = 0; i < n * part; i++) {
+            y[i % part * TILE + j + i / part] = by_key[i / part * COORDINATES + i % part];
         }
     }
 }
 
 void vattn_index_quantise(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n,
                           uint8_t * code, float * residual2, float * unlikely) {
+    float y[COORDINATES * TILE];
+    int32_t d = x->plan->opt.head_dim;
+    const struct vattn_code_book * book = &x->books[g];
     struct vattn_rows rows = vattn_k_rows(kv, g);
     rows.base = (const char *)rows.base + (size_t)row * rows.stride;
     rows.n = n;
-    vattn_index_quantise_rows(x, g, &rows, code, residual2, unlikely);
+    for (int32_t j = 0; j < n; j++) {
+        residual2[j] = 0.0F;
+        if (unlikely != NULL) {
+            unlikely[j] = 0.0F;
+        }
+    }
+    for (int32_t a = 0; a < d; a += COORDINATES) {
+        int32_t part = d - a < COORDINATES ? d - a : COORDINATES;
+        transform(x, g, &rows, a, part, y);
+        for (int32_t i = 0; i < part; i++) {
+            quantise_coordinate(book, a + i, book->shift[a + i], y + i * TILE, n, code + (size_t)(a + i) * TILE, residual2,
+                                unlikely);
+        }
+    }
+}
+
+void vattn_index_residuals(const struct vattn_kernels * kern, const struct vattn_code_book * book, int32_t d, const float * x,
+                           int32_t n, float * residual2) {
+    float y[TILE], basis[VATTN_MAX_DIM];
+    uint8_t code[TILE];
+    memset(residual2, 0, (size_t)n * sizeof *residual2);
+    for (int32_t i = 0; i < n; i += TILE) {
+        struct vattn_rows rows = {.base = x + (size_t)i * (size_t)d, .stride = (size_t)d * sizeof *x};
+        rows.n = n - i < TILE ? n - i : TILE;
+        for (int32_t a = 0; a < d; a++) {
+            vattn_book_row(book, book->basis, d, a, basis);
+            kern->score_f32(&rows, basis, 1, d, y, TILE);
+            quantise_coordinate(book, a, 0.0F, y, rows.n, code, residual2 + i, NULL);
+        }
+    }
 }
 
 static void store(struct vattn_index * x, int32_t g, int64_t row, int32_t n, const uint8_t * code) {

@@ -167,40 +167,53 @@ static int32_t sample_rows(const struct vattn_kv * kv, int64_t n_visible, int32_
     return n;
 }
 
-/* Rows as f32: the score kernel against the unit vectors would do; the identity of one row is simpler. */
-static void row_to_f32(const struct vattn_plan * plan, const struct vattn_rows * rows, int32_t row, const float * unit,
-                       float * out) {
-    struct vattn_rows one = *rows;
-    one.index = &row;
-    one.n = 1;
-    vattn_plan_score(plan, &one, unit, plan->opt.head_dim, out, 1);
+/* A key as f32. */
+static void key_to_f32(const struct vattn_plan * plan, const struct vattn_rows * rows, int32_t row, float * out) {
+    static const float one = 1.0F;
+    struct vattn_rows key = *rows;
+    key.index = &row;
+    key.n = 1;
+    memset(out, 0, (size_t)plan->opt.head_dim * sizeof *out);
+    (plan->opt.k_type == VATTN_TYPE_F16 ? plan->kern->accumulate_f16 : plan->kern->accumulate_f32)(
+        &key, &one, 1, 1, plan->opt.head_dim, out);
 }
 
-/* Mean and covariance of the listed rows.  scratch: [d][d] float */
+/* scratch[a][b] = sum_i x[i][a] x[i][b] */
+static void products(const struct vattn_plan * plan, const float * x, int32_t n, float * scratch) {
+    enum { PART = 32 };
+    int32_t d = plan->opt.head_dim;
+    float turned[VATTN_MAX_DIM * PART];
+    memset(scratch, 0, (size_t)d * (size_t)d * sizeof *scratch);
+    for (int32_t i = 0; i < n; i += PART) {
+        int32_t m = n - i < PART ? n - i : PART;
+        const float * part = x + (size_t)i * (size_t)d;
+        for (int32_t a = 0; a < d; a++) {
+            for (int32_t j = 0; j < m; j++) {
+                turned[a * PART + j] = part[(size_t)j * (size_t)d + (size_t)a];
+            }
+        }
+        struct vattn_rows rows = {.base = part, .stride = (size_t)d * sizeof *x, .n = m};
+        plan->kern->accumulate_f32(&rows, turned, PART, d, d, scratch);
+    }
+}
+
+/* Mean and covariance of the listed keys.  x: [n][d], becomes the keys less their mean; scratch: [d][d] */
 static bool moments(const struct vattn_plan * plan, const struct vattn_rows * rows, const int32_t * list, int32_t n,
-                    const float * unit, float * x, float * scratch, double * mean, double * cov) {
+                    float * x, float * scratch, double * mean, double * cov) {
     int32_t d = plan->opt.head_dim;
     memset(mean, 0, (size_t)d * sizeof *mean);
-    memset(scratch, 0, (size_t)d * (size_t)d * sizeof *scratch);
     for (int32_t i = 0; i < n; i++) {
-        row_to_f32(plan, rows, list[i], unit, x + (size_t)i * (size_t)d);
+        key_to_f32(plan, rows, list[i], x + (size_t)i * (size_t)d);
         for (int32_t a = 0; a < d; a++) {
             mean[a] += (double)x[(size_t)i * (size_t)d + (size_t)a] / n;
         }
     }
     for (int32_t i = 0; i < n; i++) {
-        float * r = x + (size_t)i * (size_t)d;
         for (int32_t a = 0; a < d; a++) {
-            r[a] -= (float)mean[a];
-        }
-        for (int32_t a = 0; a < d; a++) {
-            float f = r[a];
-            float * c = scratch + (size_t)a * (size_t)d;
-            for (int32_t b = 0; b <= a; b++) {
-                c[b] += f * r[b];
-            }
+            x[(size_t)i * (size_t)d + (size_t)a] -= (float)mean[a];
         }
     }
+    products(plan, x, n, scratch);
     bool finite = true;
     for (int32_t a = 0; a < d; a++) {
         for (int32_t b = 0; b <= a; b++) {
@@ -218,15 +231,8 @@ static int compare_floats(const void * a, const void * b) {
 }
 
 /* The residual that `escape` of the calibration rows exceed, but never more than an outlier's. */
-static void set_escape(struct vattn_index * x, const struct vattn_kv * kv, int32_t g, const int32_t * list, int32_t n,
-                       float * residual2) {
-    uint8_t code[VATTN_MAX_DIM * 64];
-    struct vattn_rows rows = vattn_k_rows(kv, g);
-    for (int32_t i = 0; i < n; i += 64) {
-        rows.index = list + i;
-        rows.n = n - i < 64 ? n - i : 64;
-        vattn_index_quantise_rows(x, g, &rows, code, &residual2[i], NULL);
-    }
+static void set_escape(struct vattn_index * x, int32_t g, const float * keys, int32_t n, float * residual2) {
+    vattn_index_residuals(x->plan->kern, &x->books[g], x->plan->opt.head_dim, keys, n, residual2);
     qsort(residual2, (size_t)n, sizeof *residual2, compare_floats);
     int32_t at = (int32_t)((1.0 - x->plan->opt.escape) * n);
     double mean = 0.0;
@@ -238,7 +244,7 @@ static void set_escape(struct vattn_index * x, const struct vattn_kv * kv, int32
 
 struct calibration {
     int32_t * list;
-    float *unit, *x, *scratch, *residual2;
+    float *x, *scratch, *residual2;
     double *mean, *cov;
 };
 
@@ -287,22 +293,17 @@ static enum vattn_status value_kinds(struct vattn_index * x, const struct vattn_
 static bool calibration_allocate(struct calibration * c, int32_t d) {
     size_t m = (size_t)d * (size_t)d;
     c->list = malloc(CALIBRATION_ROWS * sizeof *c->list);
-    c->unit = calloc(m, sizeof *c->unit);
     c->x = malloc(CALIBRATION_ROWS * (size_t)d * sizeof *c->x);
     c->scratch = malloc(m * sizeof *c->scratch);
     c->residual2 = malloc(CALIBRATION_ROWS * sizeof *c->residual2);
     c->mean = malloc((size_t)d * sizeof *c->mean);
     c->cov = malloc(m * sizeof *c->cov);
-    for (int32_t i = 0; c->unit != NULL && i < d; i++) {
-        c->unit[i * d + i] = 1.0F;
-    }
-    return c->list != NULL && c->unit != NULL && c->x != NULL && c->scratch != NULL && c->residual2 != NULL &&
+    return c->list != NULL && c->x != NULL && c->scratch != NULL && c->residual2 != NULL &&
            c->mean != NULL && c->cov != NULL;
 }
 
 static void calibration_free(struct calibration * c) {
     free(c->list);
-    free(c->unit);
     free(c->x);
     free(c->scratch);
     free(c->residual2);
@@ -314,15 +315,15 @@ static enum vattn_status calibrate_head(struct vattn_index * x, const struct vat
                                         const float * moment, struct calibration * c, int32_t n) {
     int32_t d = x->plan->opt.head_dim;
     struct vattn_rows rows = vattn_k_rows(kv, g);
-    if (!moments(x->plan, &rows, c->list, n, c->unit, c->x, c->scratch, c->mean, c->cov)) {
+    if (!moments(x->plan, &rows, c->list, n, c->x, c->scratch, c->mean, c->cov)) {
         return VATTN_STATUS_NOT_FINITE;
     }
     enum vattn_status status =
         vattn_code_book_build(&x->books[g], d, x->token_bytes, c->mean, c->cov, moment, (double)x->plan->q_scale);
     if (status == VATTN_STATUS_OK) {
-        vattn_code_book_fit_steps(&x->books[g], d, c->x, n);
+        vattn_code_book_fit_steps(x->plan->kern, &x->books[g], d, c->x, n);
         vattn_code_book_floor_errors(&x->books[g], d);
-        set_escape(x, kv, g, c->list, n, c->residual2);
+        set_escape(x, g, c->x, n, c->residual2);
         status = value_moments(x, kv, g, c, n) ? VATTN_STATUS_OK : VATTN_STATUS_NOT_FINITE;
     }
     if (status == VATTN_STATUS_OK) {

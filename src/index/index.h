@@ -108,7 +108,8 @@ enum vattn_status vattn_code_book_build(struct vattn_code_book * book, int32_t d
 
 /* Fit the steps to the rows they were calibrated on (real coordinates are not normal): least squared error among a
  * few multiples; error_var becomes the measured error.  x: [n][d] rows minus mean. */
-void vattn_code_book_fit_steps(struct vattn_code_book * book, int32_t d, const float * x, int32_t n);
+void vattn_code_book_fit_steps(const struct vattn_kernels * kern, struct vattn_code_book * book, int32_t d, const float * x,
+                               int32_t n);
 
 /* No coordinate may claim to be free of error: raise error_var to a hundredth of its mean. */
 void vattn_code_book_floor_errors(struct vattn_code_book * book, int32_t d);
@@ -129,9 +130,9 @@ double vattn_quantiser_step(int bits);
 void vattn_index_quantise(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n,
                           uint8_t * code, float * residual2, float * unlikely);
 
-/* The same of up to 64 rows anywhere. */
-void vattn_index_quantise_rows(const struct vattn_index * x, int32_t g, const struct vattn_rows * rows, uint8_t * code,
-                               float * residual2, float * unlikely);
+/* ||y - y^||^2 of n keys less the mean, x: [n][d]. */
+void vattn_index_residuals(const struct vattn_kernels * kern, const struct vattn_code_book * book, int32_t d, const float * x,
+                           int32_t n, float * residual2);
 
 /* What the bytes of reach mean; every value is at least what it stands for. */
 struct vattn_reach_tables {
