@@ -5,10 +5,12 @@
 #include "index/index.h"
 
 #define CHUNK      4096
+#define LONGER     4 /* at most, where there are KV heads enough to go round: every chunk has a beginning and an end */
 #define MAX_CHUNKS 64
 
-int64_t vattn_call_chunk_rows(int64_t n) {
-    int64_t chunks = (n + CHUNK - 1) / CHUNK;
+int64_t vattn_call_chunk_rows(int64_t n, int32_t n_kv_heads) {
+    int64_t times = n_kv_heads / 2, rows = CHUNK * (times < 1 ? 1 : times > LONGER ? LONGER : times);
+    int64_t chunks = (n + rows - 1) / rows;
     chunks = chunks < 1 ? 1 : chunks > MAX_CHUNKS ? MAX_CHUNKS : chunks;
     return ((n + chunks - 1) / chunks + 63) / 64 * 64;
 }

@@ -7,8 +7,9 @@
 
 #include "call/call.h"
 
-/* Rows of a SCAN or GATHER task, a multiple of 64: depends on n alone, so results do not depend on the number of threads. */
-int64_t vattn_call_chunk_rows(int64_t n);
+/* Rows of a SCAN or GATHER task, a multiple of 64: depends on the shape alone, so results do not depend on the number of
+ * threads. */
+int64_t vattn_call_chunk_rows(int64_t n, int32_t n_kv_heads);
 
 /*
  * Bit b of word w is row 16 w + b.  visible: the rows that take part; sure: those of them that are always read, which are the

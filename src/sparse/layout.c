@@ -43,7 +43,7 @@ static struct vattn_slot lay_slot(const struct vattn_plan * plan, struct vattn_s
 struct vattn_sparse * vattn_sparse_layout(const struct vattn_plan * plan, struct vattn_scratch * a, int64_t n_keys) {
     const struct vattn_options * o = &plan->opt;
     size_t heads = (size_t)o->n_heads, kv_heads = (size_t)o->n_kv_heads, v_dim = (size_t)o->v_dim;
-    int64_t n = n_keys < 1 ? 1 : n_keys, chunk = vattn_call_chunk_rows(n);
+    int64_t n = n_keys < 1 ? 1 : n_keys, chunk = vattn_call_chunk_rows(n, o->n_kv_heads);
     struct vattn_sparse v = {.chunk = chunk, .n_chunks = (int32_t)((n + chunk - 1) / chunk), .ld = (n + 63) / 64 * 64};
     size_t ld = (size_t)v.ld, chunks = (size_t)v.n_chunks;
     v.sample_ld = (v.ld / 32 > SAMPLE ? v.ld / 32 : SAMPLE) + 64;
