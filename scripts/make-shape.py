@@ -8,7 +8,7 @@ Prints the path of the GGUF and that of a text of random tokens. Both lie in .ca
 alone; what is there, whole and made from the same constants is not made again.
 
 What such a model says means nothing, only its times do. But the time of a sparse step depends on how many rows it must read, and weights
-without any structure give the worst case: every key matters equally, and the mean of many random values is next to nothing, so an
+without any structure give a bad case: every key matters equally, and the mean of many random values is next to nothing, so an
 error relative to it is tiny too. The weights are therefore random with the statistics of the synthetic layers of `vattn bench`:
 
     scores   standard deviation SPREAD nats over the keys of a query, mean over queries (q isotropic with variance 1)

@@ -4,7 +4,7 @@
 #
 #   scripts/run-shape.sh [COPIES...]      default 8 32: so many copies of a prompt of 4,096 tokens
 #
-# Environment: NDECODE, EPS, DELTA, THREADS, VATTN_CACHE. Five to ten minutes on two cores and 4 GB of memory.
+# Environment: NDECODE, EPS, DELTA, THREADS, VATTN_CACHE. Three minutes on two cores and 2 GB of memory once the host is built.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
