@@ -19,12 +19,16 @@ decode() { # FOLDER PROMPT COPIES MODE...
     mkdir -p "$work/$1"
     "$driver" -m "${files[0]}" -f "${files[1]}" -o "$work/$1" -p "$2" -c "$3" -n 16 -t 1 "${@:4}"
 }
+decode three 1024 3 stock-fa-on
 decode three 1024 3 stock-fa-off
 decode one 1024 1 stock-fa-off
 export GGML_BACKEND_PATH=$plugin VATTN_METHOD=sparse VATTN_EPS=0.05 VATTN_DELTA=0.05 VATTN_FASTEST=0
 export VATTN_CAPTURE=$work/captures VATTN_CAPTURE_STEPS=8 VATTN_CAPTURE_SKIP=100 # 48 steps a mode are at depth 0
 mkdir "$VATTN_CAPTURE"
 decode three 1024 3 exact sparse
+table=$(.venv/bin/python demo/report.py "$work/three" "$work/three.json" --eps 0.05 --delta 0.05 --times)
+grep -q '3072 tokens of prompt (3 copies of 1024), 16 decoded' <<<"$table"
+grep -q 'ms at depth 0' <<<"$table"
 
 .venv/bin/python - "$work" <<'PYTHON'
 import json
