@@ -1,7 +1,7 @@
 /*
  * driver.c - times decoding over a long context and keeps the logits, on llama.cpp's public interface.
  *
- *     vattn-demo -m MODEL -f TEXT -o DIR [-p PROMPT] [-n DECODE] [-t THREADS] [-g] [-s STATE] MODE...
+ *     vattn-demo -m MODEL -f TEXT -o DIR [-p PROMPT] [-n DECODE] [-t THREADS] [-g] [-s STATE] [-c COPIES] MODE...
  *
  * One process reads one prompt: the first PROMPT tokens of the text, in batches. Then each MODE decodes the text's own next DECODE
  * tokens one at a time (forced, so that every mode sees the same tokens), and the context is rewound to the end of the prompt.
@@ -9,6 +9,8 @@
  *     -g          the whole text is the prompt (special tokens are recognised), and each mode answers it greedily; DIR/MODE.txt
  *     -s STATE    keep the cache of the prompt in this file, all but its last batch or two, and start from it where it exists: long
  *                 prompts take many minutes. stock-fa-off needs a file of its own: its cache has another layout.
+ *     -c COPIES   after the prompt the cache holds its rows so many times, each copy at the positions after the last one. Good for times
+ *                 at depths whose prompt would take an hour, and for nothing else: no model has ever seen such a text.
  *
  *     stock-fa-on, stock-fa-off    the host alone; the two differ in the layout of the cache, so each needs its own process
  *     anything else                a method of the plug-in, which GGML_BACKEND_PATH must name
@@ -37,7 +39,7 @@ struct options {
     const char * model;
     const char * text;
     const char * out;
-    int32_t n_prompt, n_decode, n_threads;
+    int32_t n_prompt, n_decode, n_threads, n_copies;
     char ** modes;
     int n_modes;
     const char * state;
@@ -87,8 +89,8 @@ static double median(double * values, int32_t n) {
 }
 
 static struct options options_parse(int argc, char ** argv) {
-    struct options o = {.n_prompt = 7000, .n_decode = 64, .n_threads = (int32_t) sysconf(_SC_NPROCESSORS_ONLN)};
-    for (int c; (c = getopt(argc, argv, "m:f:o:p:n:t:s:g")) != -1;) {
+    struct options o = {.n_prompt = 7000, .n_decode = 64, .n_threads = (int32_t) sysconf(_SC_NPROCESSORS_ONLN), .n_copies = 1};
+    for (int c; (c = getopt(argc, argv, "m:f:o:p:n:t:s:gc:")) != -1;) {
         switch (c) {
             case 'm': o.model = optarg; break;
             case 'f': o.text = optarg; break;
@@ -98,16 +100,20 @@ static struct options options_parse(int argc, char ** argv) {
             case 't': o.n_threads = atoi(optarg); break;
             case 's': o.state = optarg; break;
             case 'g': o.greedy = true; break;
+            case 'c': o.n_copies = atoi(optarg); break;
             default: exit(2);
         }
     }
     o.modes = argv + optind;
     o.n_modes = argc - optind;
     if (!o.model || !o.text || !o.out || o.n_modes < 1 || o.n_modes > MAX_MODES) {
-        die("usage: vattn-demo -m MODEL -f TEXT -o DIR [-p PROMPT] [-n DECODE] [-t THREADS] [-g] [-s STATE] MODE...");
+        die("usage: vattn-demo -m MODEL -f TEXT -o DIR [-p PROMPT] [-n DECODE] [-t THREADS] [-g] [-s STATE] [-c COPIES] MODE...");
     }
-    if (o.n_prompt < 1 || o.n_decode < 2 || o.n_threads < 1) {
-        die("-p must be at least 1, -n at least 2, -t at least 1");
+    if (o.n_prompt < 1 || o.n_decode < 2 || o.n_threads < 1 || o.n_copies < 1 || o.n_copies > INT32_MAX / 2 / o.n_prompt) {
+        die("-p and -c must be at least 1 (2^30 tokens in all), -n at least 2, -t at least 1");
+    }
+    if (o.greedy && o.n_copies > 1) {
+        die("-g answers a text, and copies of a prompt are none: give -g or -c");
     }
     o.stock = strncmp(o.modes[0], "stock-", 6) == 0;
     o.flash_attn = strcmp(o.modes[0], "stock-fa-off") != 0;
@@ -227,6 +233,29 @@ static void read_prompt_from(struct llama_context * ctx, const char * path, llam
     read_prompt(ctx, tokens, kept, n);
 }
 
+/* The n tokens of sequence 0 once more for each further copy: restored as sequence 1, moved to the positions after the last copy, and
+ * given to sequence 0. The host turns the moved keys before it next computes, in the first decode. */
+static void copy_prompt(struct llama_context * ctx, int32_t n, int32_t n_copies) {
+    llama_memory_t memory = llama_get_memory(ctx);
+    const size_t size = llama_state_seq_get_size(ctx, 0);
+    uint8_t * state = must(malloc(size));
+    if (llama_state_seq_get_data(ctx, state, size, 0) != size) {
+        die("cannot copy the prompt's rows");
+    }
+    for (int32_t copy = 1; copy < n_copies; copy++) {
+        if (llama_state_seq_set_data(ctx, state, size, 1) != size) {
+            die("no room for copy %d of %d of the prompt", copy + 1, n_copies);
+        }
+        llama_memory_seq_add(memory, 1, 0, -1, copy * n);
+        llama_memory_seq_cp(memory, 1, 0, -1, -1);
+        llama_memory_seq_rm(memory, 1, -1, -1);
+    }
+    free(state);
+    if (llama_memory_seq_pos_max(memory, 0) != n * n_copies - 1) {
+        die("the copies end at position %d, not at %d", llama_memory_seq_pos_max(memory, 0), n * n_copies - 1);
+    }
+}
+
 static llama_token likeliest(const float * logits, size_t n) {
     size_t best = 0;
     for (size_t i = 1; i < n; i++) {
@@ -302,8 +331,8 @@ static void write_result(const struct options * o, const struct plugin * p, cons
     FILE * file = open_output(o->out, mode, "json");
     fprintf(file, "{\"name\": \"%s\", \"host\": \"llama.cpp, ggml %s\", \"model\": \"%s\", \"n_vocab\": %d,\n", mode, ggml_version(),
             name, llama_vocab_n_tokens(llama_model_get_vocab(model)));
-    fprintf(file, " \"threads\": %d, \"n_prompt\": %d, \"n_decode\": %d, \"prompt_s\": %.3f,\n", o->n_threads, o->n_prompt,
-            o->n_decode, prompt_s);
+    fprintf(file, " \"threads\": %d, \"n_prompt\": %d, \"copies\": %d, \"n_decode\": %d, \"prompt_s\": %.3f,\n", o->n_threads,
+            o->n_prompt * o->n_copies, o->n_copies, o->n_decode, prompt_s);
     fprintf(file, " \"ms_per_token\": %.4f, \"ms_mean\": %.4f, \"ms_first\": %.4f, \"ms_depth0\": %.4f", ms, sum / o->n_decode,
             first_ms, depth0_ms);
     if (p != NULL) {
@@ -349,7 +378,7 @@ int main(int argc, char ** argv) {
     if (o.greedy) {
         o.n_prompt = n_text - 1; /* the last token of the text is the first to be decoded */
     }
-    const int32_t n_tokens = o.n_prompt + o.n_decode;
+    const int32_t n_rows = o.n_prompt * o.n_copies, n_tokens = n_rows + o.n_decode;
     if (n_tokens > llama_model_n_ctx_train(model)) {
         fprintf(stderr, "vattn-demo: %d tokens exceed the %d the model was trained for; times hold, quality does not\n", n_tokens,
                 llama_model_n_ctx_train(model));
@@ -360,6 +389,8 @@ int main(int argc, char ** argv) {
     params.n_batch = params.n_ubatch = BATCH;
     params.n_threads = params.n_threads_batch = o.n_threads;
     params.flash_attn_type = o.flash_attn ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    params.n_seq_max = o.n_copies > 1 ? 2 : 1; /* copies are restored as a second sequence of the same buffer */
+    params.kv_unified = o.n_copies > 1;
     params.swa_full = true;    /* rewinding needs the rows that a ring would have overwritten */
     struct llama_context * ctx = llama_init_from_model(model, params);
     if (ctx == NULL) {
@@ -371,7 +402,7 @@ int main(int argc, char ** argv) {
         if (!o.stock) {
             plugin_use(&plugin, o.modes[i]);
         }
-        depth0_ms[i] = measure_depth0(ctx, tokens, n_tokens);
+        depth0_ms[i] = measure_depth0(ctx, tokens, o.n_prompt + o.n_decode);
     }
 
     const double start = now_ms();
@@ -379,6 +410,9 @@ int main(int argc, char ** argv) {
         read_prompt_from(ctx, o.state, tokens, o.n_prompt);
     } else {
         read_prompt(ctx, tokens, 0, o.n_prompt);
+    }
+    if (o.n_copies > 1) {
+        copy_prompt(ctx, o.n_prompt, o.n_copies);
     }
     const double prompt_s = (now_ms() - start) / 1e3;
 
@@ -395,7 +429,7 @@ int main(int argc, char ** argv) {
             write_answer(&o, vocab, o.modes[i], tokens + o.n_prompt + 1);
         }
         write_result(&o, o.stock ? NULL : &plugin, model, o.modes[i], times, depth0_ms[i], prompt_s);
-        if (i + 1 < o.n_modes && !llama_memory_seq_rm(llama_get_memory(ctx), 0, o.n_prompt, -1)) {
+        if (i + 1 < o.n_modes && !llama_memory_seq_rm(llama_get_memory(ctx), 0, n_rows, -1)) {
             die("%s: this model's memory cannot be rewound; run one mode per process", o.model);
         }
     }

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Join the driver's results of all modes into one JSON and print the table.
 
-    demo/report.py FOLDER OUT.json --eps EPS --delta DELTA
+    demo/report.py FOLDER OUT.json --eps EPS --delta DELTA [--times]
 
 FOLDER holds MODE.json and MODE.logits as demo/driver.c writes them. Quality is measured against stock-fa-on on the same tokens:
-mean Kullback-Leibler divergence of the next-token distributions, in nats, and the share of tokens with the same first choice.
+mean Kullback-Leibler divergence of the next-token distributions, in nats, and the share of tokens with the same first choice. With
+--times the table shows the model part in their place: what a model with random weights says means nothing.
 """
 import argparse
 import json
@@ -55,12 +56,13 @@ def summary(result, reference, logits):
     return mode
 
 
-def cells(mode):
+def cells(mode, times):
     def number(key, form, scale=1.0):
         return "-" if mode.get(key) is None else format(mode[key] * scale, form)
 
     heads = mode.get("heads")
     index = mode.get("index_bytes")
+    quality = [number("kl_mean", ".5f"), number("top1_agreement", ".1f", 100.0)]
     return [
         mode["name"],
         number("tokens_per_s", ".1f"),
@@ -68,19 +70,19 @@ def cells(mode):
         number("attention_ms_per_token", ".2f"),
         number("rows_kv_fraction", ".1f", 100.0),
         "-" if not heads else "/".join(str(heads[kind]) for kind in ("certified", "exact", "uncertified")),
-        number("kl_mean", ".5f"),
-        number("top1_agreement", ".1f", 100.0),
+        *([number("ms_depth0", ".2f")] if times else quality),
         "-" if not index else f"{index / 1e6:.1f}",
     ]
 
 
-HEADINGS = ["mode", "tokens/s", "ms/token", "attention ms", "rows read %", "certified/exact/uncertified", "KL mean", "same top-1 %",
-            "index MB"]
+def headings(times):
+    return ["mode", "tokens/s", "ms/token", "attention ms", "rows read %", "certified/exact/uncertified",
+            *(["ms at depth 0"] if times else ["KL mean", "same top-1 %"]), "index MB"]
 
 
-def table(modes):
-    rows = [HEADINGS] + [cells(mode) for mode in modes]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
+def table(modes, times):
+    rows = [headings(times)] + [cells(mode, times) for mode in modes]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
 
     def line(row):
         return "| " + " | ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))) + " |"
@@ -95,6 +97,7 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--eps", type=float, required=True)
     parser.add_argument("--delta", type=float, required=True)
+    parser.add_argument("--times", action="store_true")
     args = parser.parse_args()
 
     results = [json.loads(path.read_text()) for mode in MODES if (path := args.folder / f"{mode}.json").exists()]
@@ -105,14 +108,16 @@ def main():
     reference = read_logits(args.folder, REFERENCE, shape)
     modes = [summary(result, reference, read_logits(args.folder, result["name"], shape)) for result in results]
 
-    report = {key: first[key] for key in ("host", "model", "threads", "n_prompt", "n_decode")}
+    report = {key: first[key] for key in ("host", "model", "threads", "n_prompt", "copies", "n_decode")}
     report |= {"eps": args.eps, "delta": args.delta, "modes": modes}
     args.out.write_text(json.dumps(report, indent=1) + "\n")
 
-    print(f"\n{report['model']}, {report['n_prompt']} tokens of prompt, {report['n_decode']} decoded, {report['threads']} threads, "
+    copied = f" ({report['copies']} copies of {report['n_prompt'] // report['copies']})" if report["copies"] > 1 else ""
+    print(f"\n{report['model']}, {report['n_prompt']} tokens of prompt{copied}, {report['n_decode']} decoded, {report['threads']} threads, "
           f"{report['host']}; eps {args.eps:g}, delta {args.delta:g}\n")
-    print(table(modes))
-    print("\nTimes are medians; attention ms = ms per token at this depth - at depth 0. KL and top-1 against stock-fa-on.")
+    print(table(modes, args.times))
+    print("\nTimes are medians; attention ms = ms per token at this depth - at depth 0."
+          + ("" if args.times else " KL and top-1 against stock-fa-on."))
     by_name = {mode["name"]: mode for mode in modes}
     if calibration := by_name.get("sparse", {}).get("calibration_ms"):
         print(f"The index was calibrated once, in {calibration:.0f} ms; the medians do not contain it.")
@@ -123,10 +128,12 @@ def main():
         print(f"Note: the machine was busy while these ran, do not trust their times: {', '.join(busy)} "
               f"(load average now {os.getloadavg()[0]:.1f})")
     else:
-        stock = min((by_name[m]["ms_per_token"] for m in MODES[:2] if m in by_name), default=None)
+        stock = min((by_name[m] for m in MODES[:2] if m in by_name), key=lambda mode: mode["ms_per_token"])
         for name in MODES[2:]:
             if name in by_name:
-                print(f"{name}: {stock / by_name[name]['ms_per_token']:.2f} times as fast as the better stock path")
+                ratio = {key: stock[key] / by_name[name][key] for key in ("ms_per_token", "attention_ms_per_token")}
+                print(f"{name}: {ratio['ms_per_token']:.2f} times as fast as the better stock path, "
+                      f"{ratio['attention_ms_per_token']:.1f} times in attention")
     print(f"Written to {args.out}")
 
 
