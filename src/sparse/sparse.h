@@ -214,7 +214,8 @@ void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t
 /* decide.c: after a look, is the group done, open or exact?  In scope layer all open groups together. */
 void vattn_sparse_decide(struct vattn_call * c, int32_t g);
 void vattn_sparse_decide_layer(struct vattn_call * c);
-/* Guard C, log2 units: the largest t for an error of `allowed` v_rms, relative to log2 D; keys: CAP_KEYS less. */
+/* Guard C, log2 units: the largest t for an error of `allowed` v_rms, relative to log2 D; keys: CAP_KEYS less.
+ * Six is too little: far-output misses 1.06 % at delta .01 (docs/statistics.md, "Why twelve"). */
 double vattn_sparse_cap(const struct vattn_call * c, int32_t h, double allowed);
 #define VATTN_CAP_KEYS 12.0
 /* Rows of which only K was read, and all bytes read for a KV head by the sparse path. */
