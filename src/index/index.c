@@ -293,7 +293,7 @@ static enum vattn_status value_kinds(struct vattn_index * x, const struct vattn_
 static bool calibration_allocate(struct calibration * c, int32_t d) {
     size_t m = (size_t)d * (size_t)d;
     c->list = malloc(CALIBRATION_ROWS * sizeof *c->list);
-    c->x = malloc(CALIBRATION_ROWS * (size_t)d * sizeof *c->x);
+    c->x = calloc(CALIBRATION_ROWS * (size_t)d, sizeof *c->x);
     c->scratch = malloc(m * sizeof *c->scratch);
     c->residual2 = malloc(CALIBRATION_ROWS * sizeof *c->residual2);
     c->mean = malloc((size_t)d * sizeof *c->mean);
