@@ -2,7 +2,7 @@
 """docs/results/coverage.md, a function of the CSV file alone."""
 from .binomial import limits, power
 from .measure import GENERATORS, OUTSIDE
-from .table import MISSING
+from .table import MISSING, wasteful
 
 TEXT = """# Coverage: does `sparse` keep its promise?
 
@@ -26,7 +26,7 @@ Conditions: {conditions}
 ## Verdict
 
 {verdict}
-
+{waste}
 {matrices}
 ## By capture, eps = {eps:g}, delta = {delta:g}
 
@@ -147,11 +147,16 @@ class Report:
         return ("\n## Outside the promise of this mode\n\nGenerators whose needles neither the code nor a sample can see (`docs/statistics.md`, section 5); "
                 f"`sparse-strict` is for these.\n\n{table(lines)}\n")
 
+    def waste(self):
+        lines = [f"* {low.group}, scope {low.scope}, delta {low.delta:g}: eps {high.eps:g} read {100 * high.rows:.3g} % of the rows, eps {low.eps:g} {100 * low.rows:.3g} %."
+                 for low, high in wasteful(self.rows)]
+        return "\n".join(["", "A larger eps should read fewer rows. It did not here, which breaks no promise but wastes bytes:", "", *lines, ""]) if lines else ""
+
     def text(self):
         eps, delta = self.usual_setting()
         draws, cases = self.usual_run()
         runs = sum(r.runs for r in self.rows)
         return TEXT.format(alarm=1e-6, runs=f"{runs:,}", total_alarm=runs * 1e-6, eps=eps, delta=delta, usual=cases, draws=f"{draws:,}",
                            conditions="; ".join(f"{name} {value}" for name, value in self.conditions.items()) + ".",
-                           verdict=self.verdict(), matrices=self.matrices(), groups=self.groups(), powers=self.powers(),
+                           verdict=self.verdict(), waste=self.waste(), matrices=self.matrices(), groups=self.groups(), powers=self.powers(),
                            outside=self.outside_text())
