@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
 """docs/results/coverage.md, a function of the CSV file alone."""
+from methods.csvfile import percent, table
+
 from .binomial import limits, power
 from .measure import GENERATORS, OUTSIDE
 from .table import MISSING, wasteful
@@ -44,17 +46,6 @@ The first stage asks again above its limit, the second fails above its own; then
 In scope token the share of a head is so small that so few draws find only cheats of many times the share; all heads of a call together are judged beside
 it.
 {outside}"""
-
-
-def table(rows):
-    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths)) + " |" for row in rows]
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return "\n".join(lines)
-
-
-def percent(share):
-    return f"{100 * share:.3g}" if share < 0.995 else f"{100 * share:.0f}"
 
 
 def slack_of(value):

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Verdicts as a CSV file, a row for a group of subjects and a setting: written, read back, refused where they contradict themselves."""
-import csv
-import io
 import math
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 from statistics import median
+
+from methods import csvfile
+from methods.csvfile import Refused, demand
 
 from .binomial import LOOK_AGAIN, least
 from .measure import GENERATORS, OUTSIDE
@@ -43,9 +44,6 @@ class Row:
         return self.group, self.scope, self.delta, self.eps
 
 
-COLUMNS = [f.name for f in fields(Row)]
-
-
 def rows_of(verdicts):
     groups = {}
     for subject, setting, verdict in verdicts:
@@ -66,48 +64,14 @@ def row_of(key, parts):
 
 
 def write_csv(path, conditions, rows):
-    text = io.StringIO()
-    for name, value in conditions.items():
-        text.write(f"# {name}: {value}\n")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow([f"{x:.4g}" if isinstance(x, float) else x for x in astuple(row)])
-    path.write_text(text.getvalue(), encoding="utf-8")
-
-
-class Refused(Exception):
-    """A file that no measurement can have written."""
+    csvfile.write_csv(path, Row, conditions, rows, digits=4)
 
 
 def read_csv(path):
     """Conditions and rows; Refused unless they agree with one another."""
-    conditions, lines = {}, []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith("# "):
-            name, _, value = line[2:].partition(": ")
-            conditions[name] = value
-        else:
-            lines.append(line)
-    reader = csv.reader(lines)
-    if next(reader, None) != COLUMNS:
-        raise Refused(f"{path}: the columns are not {','.join(COLUMNS)}")
-    rows = []
-    for number, cells in enumerate(reader, len(conditions) + 2):
-        try:
-            if len(cells) != len(COLUMNS):
-                raise ValueError(f"{len(cells)} cells")
-            rows.append(Row(*(f.type(cell) for f, cell in zip(fields(Row), cells))))
-            check_row(rows[-1])
-        except ValueError as error:
-            raise Refused(f"{path}: line {number}: {error}") from None
+    conditions, rows = csvfile.read_csv(path, Row, check_row)
     check_product(path, rows, MISSING in conditions)
     return conditions, rows
-
-
-def demand(truth, what):
-    if not truth:
-        raise ValueError(what)
 
 
 def check_row(r):

@@ -3,6 +3,7 @@
 import math
 
 from .claim import Curves
+from .csvfile import percent, table
 from .table import ALL
 
 TEXT = """# Error against bytes: every method
@@ -62,17 +63,6 @@ head, is in `docs/statistics.md`.
 
 {ours}
 """
-
-
-def table(rows):
-    widths = [max(len(r[i]) for r in rows) for i in range(len(rows[0]))]
-    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths)) + " |" for row in rows]
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return "\n".join(lines)
-
-
-def percent(share):
-    return f"{100 * share:.3g}" if share < 0.995 else f"{100 * share:.0f}"
 
 
 def short(value):

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The measured rows as a CSV file: written, read back, and refused where they contradict themselves."""
-import csv
-import io
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
+
+from . import csvfile
+from .csvfile import Refused, demand
 
 ALL = "all"
 ABOVE = 0.05
@@ -31,9 +32,6 @@ class Row:
         return self.method, self.on, self.density, self.knobs
 
 
-COLUMNS = [f.name for f in fields(Row)]
-
-
 def rows_of(setting, captures, heads, readings):
     """One row for every capture and one for all; errors are pooled, what is read is averaged over captures."""
     def row(name, chosen):
@@ -49,50 +47,16 @@ def rows_of(setting, captures, heads, readings):
 
 
 def write_csv(path, conditions, rows):
-    text = io.StringIO()
-    for name, value in conditions.items():
-        text.write(f"# {name}: {value}\n")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow([f"{x:.5g}" if isinstance(x, float) else x for x in astuple(row)])
-    path.write_text(text.getvalue(), encoding="utf-8")
-
-
-class Refused(Exception):
-    """A file that no measurement can have written."""
+    csvfile.write_csv(path, Row, conditions, rows, digits=5)
 
 
 def read_csv(path):
     """Conditions and rows; Refused unless they agree with one another."""
-    conditions, lines = {}, []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if line.startswith("# "):
-            name, _, value = line[2:].partition(": ")
-            conditions[name] = value
-        else:
-            lines.append(line)
-    reader = csv.reader(lines)
-    if next(reader, None) != COLUMNS:
-        raise Refused(f"{path}: the columns are not {','.join(COLUMNS)}")
-    rows = []
-    for number, cells in enumerate(reader, len(conditions) + 2):
-        try:
-            if len(cells) != len(COLUMNS):
-                raise ValueError(f"{len(cells)} cells")
-            rows.append(Row(*(f.type(cell) for f, cell in zip(fields(Row), cells))))
-            check_row(rows[-1])
-        except ValueError as error:
-            raise Refused(f"{path}: line {number}: {error}") from None
+    conditions, rows = csvfile.read_csv(path, Row, check_row)
     for group in grouped(rows):
         check_group(path, group)
     check_order(path, rows)
     return conditions, rows
-
-
-def demand(truth, what):
-    if not truth:
-        raise ValueError(what)
 
 
 def check_row(r):
