@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/half.h"
+#include "base/sums.h"
 
 #define REGULARISE 0.3 /* share of tr(S)/d added to the diagonal: queries of later steps differ from the prompt's */
 
@@ -275,16 +276,13 @@ static double quantiser_error(const float * y, int32_t n, float step, int bits) 
     const float half = (float)(1 << (bits - 1)), inverse = 1.0F / step;
     float r2[FIT_ROWS], sum[8] = {0};
     for (int32_t i = 0; i < n; i++) {
-        float c = y[i] * inverse + half; /* >= 0 after clamping, so truncation is floor */
-        c = c > 0.0F ? c : 0.0F;
-        c = c < 2.0F * half - 1.0F ? c : 2.0F * half - 1.0F;
-        float r = y[i] - ((float)(int32_t)c - half + 0.5F) * step;
+        float r = y[i] - vattn_code_value(vattn_code_level(y[i], inverse, half), step, half);
         r2[i] = r * r;
     }
     for (int32_t i = 0; i < n; i++) {
         sum[i & 7] += r2[i];
     }
-    return (double)(((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]))) / n;
+    return (double)vattn_sum8(sum) / n;
 }
 
 void vattn_code_book_fit_steps(const struct vattn_kernels * kern, struct vattn_code_book * book, int32_t d, const float * x,

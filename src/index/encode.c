@@ -16,12 +16,9 @@
 static void quantise(float * y, int32_t n, float step, int bits, uint8_t * code) {
     const float half = (float)(1 << (bits - 1)), inverse = 1.0F / step;
     for (int32_t j = 0; j < n; j++) {
-        float c = y[j] * inverse + half; /* >= 0 after clamping, so truncation is floor */
-        c = c > 0.0F ? c : 0.0F;
-        c = c < 2.0F * half - 1.0F ? c : 2.0F * half - 1.0F;
-        const int32_t level = (int32_t)c;
+        const int32_t level = vattn_code_level(y[j], inverse, half);
         code[j] = (uint8_t)level;
-        y[j] -= ((float)level - half + 0.5F) * step;
+        y[j] -= vattn_code_value(level, step, half);
     }
 }
 
@@ -50,9 +47,7 @@ static void quantise_coordinate(const struct vattn_code_book * book, int32_t a, 
 /* y[i * TILE + j] = <basis_(a + i), k_j>.  A basis in f16 is the rows, and the keys, as floats, are the queries: one row is
  * appended at every decode step, and widening the basis would take longer than all the rest. */
 static void transform(const struct vattn_index * x, int32_t g, const struct vattn_rows * keys, int32_t a, int32_t part, float * y) {
-    static const float one = 1.0F;
     const struct vattn_code_book * book = &x->books[g];
-    const struct vattn_kernels * kern = x->plan->kern;
     int32_t d = x->plan->opt.head_dim;
     float wide[KEYS * VATTN_MAX_DIM], by_key[KEYS * COORDINATES];
     struct vattn_rows basis = vattn_book_rows(book, book->basis, d, a, part);
@@ -62,13 +57,11 @@ static void transform(const struct vattn_index * x, int32_t g, const struct vatt
     }
     for (int32_t j = 0; j < keys->n; j += KEYS) {
         int32_t n = keys->n - j < KEYS ? keys->n - j : KEYS;
-        memset(wide, 0, (size_t)n * (size_t)d * sizeof *wide);
         for (int32_t i = 0; i < n; i++) {
             struct vattn_rows key = {.base = (const char *)keys->base + (size_t)(j + i) * keys->stride, .stride = keys->stride, .n = 1};
-            (x->plan->opt.k_type == VATTN_TYPE_F16 ? kern->accumulate_f16 : kern->accumulate_f32)(
-                &key, &one, 1, 1, d, wide + (size_t)i * (size_t)d);
+            vattn_plan_key(x->plan, &key, wide + (size_t)i * (size_t)d);
         }
-        kern->score_f16(&basis, wide, n, d, by_key, COORDINATES);
+        x->plan->kern->score_f16(&basis, wide, n, d, by_key, COORDINATES);
         for (int32_t i = 0; i < n * part; i++) {
             y[i % part * TILE + j + i / part] = by_key[i / part * COORDINATES + i % part];
         }
@@ -100,16 +93,18 @@ void vattn_index_quantise(const struct vattn_index * x, const struct vattn_kv * 
 }
 
 void vattn_index_residuals(const struct vattn_kernels * kern, const struct vattn_code_book * book, int32_t d, const float * x,
-                           int32_t n, float * residual2) {
-    float y[TILE], basis[VATTN_MAX_DIM];
+                           int32_t n, float * wide, float * residual2) {
+    float y[TILE];
     uint8_t code[TILE];
     memset(residual2, 0, (size_t)n * sizeof *residual2);
+    for (int32_t a = 0; a < d; a++) {
+        vattn_book_row(book, book->basis, d, a, wide + (size_t)a * (size_t)d);
+    }
     for (int32_t i = 0; i < n; i += TILE) {
         struct vattn_rows rows = {.base = x + (size_t)i * (size_t)d, .stride = (size_t)d * sizeof *x};
         rows.n = n - i < TILE ? n - i : TILE;
         for (int32_t a = 0; a < d; a++) {
-            vattn_book_row(book, book->basis, d, a, basis);
-            kern->score_f32(&rows, basis, 1, d, y, TILE);
+            kern->score_f32(&rows, wide + (size_t)a * (size_t)d, 1, d, y, TILE);
             quantise_coordinate(book, a, 0.0F, y, rows.n, code, residual2 + i, NULL);
         }
     }
@@ -172,14 +167,13 @@ static void store_bonus(struct vattn_index * x, const struct vattn_kv * kv, int3
 
 /* The kind of the value of one row, and how far from its mean it is: values far from it are drawn more often. */
 static int32_t kind_of(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int * off) {
-    static const float one = 1.0F;
     const struct vattn_kinds * kinds = &x->kinds[g];
     int32_t r = (int32_t)row, kind;
-    float rms2 = x->books[g].v_rms * x->books[g].v_rms, v[VATTN_MAX_DIM] = {0}, dist2;
+    float rms2 = x->books[g].v_rms * x->books[g].v_rms, v[VATTN_MAX_DIM], dist2;
     struct vattn_rows value = vattn_v_rows(kv, g), mean = {.base = kinds->mean, .stride = kinds->row_bytes, .index = &kind, .n = 1};
     value.index = &r;
     value.n = 1;
-    vattn_plan_accumulate(x->plan, &value, &one, 1, 1, v);
+    vattn_plan_value(x->plan, &value, v);
     kind = vattn_kinds_find(x->plan, kinds, v);
     vattn_plan_offset(x->plan, &value, &mean, &dist2, NULL);
     *off = eighths_of(dist2, rms2, OFF_LEAST);

@@ -167,17 +167,6 @@ static int32_t sample_rows(const struct vattn_kv * kv, int64_t n_visible, int32_
     return n;
 }
 
-/* A key as f32. */
-static void key_to_f32(const struct vattn_plan * plan, const struct vattn_rows * rows, int32_t row, float * out) {
-    static const float one = 1.0F;
-    struct vattn_rows key = *rows;
-    key.index = &row;
-    key.n = 1;
-    memset(out, 0, (size_t)plan->opt.head_dim * sizeof *out);
-    (plan->opt.k_type == VATTN_TYPE_F16 ? plan->kern->accumulate_f16 : plan->kern->accumulate_f32)(
-        &key, &one, 1, 1, plan->opt.head_dim, out);
-}
-
 /* scratch[a][b] = sum_i x[i][a] x[i][b] */
 static void products(const struct vattn_plan * plan, const float * x, int32_t n, float * scratch) {
     enum { PART = 32 };
@@ -203,7 +192,8 @@ static bool moments(const struct vattn_plan * plan, const struct vattn_rows * ro
     int32_t d = plan->opt.head_dim;
     memset(mean, 0, (size_t)d * sizeof *mean);
     for (int32_t i = 0; i < n; i++) {
-        key_to_f32(plan, rows, list[i], x + (size_t)i * (size_t)d);
+        struct vattn_rows key = {.base = rows->base, .stride = rows->stride, .index = &list[i], .n = 1};
+        vattn_plan_key(plan, &key, x + (size_t)i * (size_t)d);
         for (int32_t a = 0; a < d; a++) {
             mean[a] += (double)x[(size_t)i * (size_t)d + (size_t)a] / n;
         }
@@ -231,8 +221,8 @@ static int compare_floats(const void * a, const void * b) {
 }
 
 /* The residual that `escape` of the calibration rows exceed, but never more than an outlier's. */
-static void set_escape(struct vattn_index * x, int32_t g, const float * keys, int32_t n, float * residual2) {
-    vattn_index_residuals(x->plan->kern, &x->books[g], x->plan->opt.head_dim, keys, n, residual2);
+static void set_escape(struct vattn_index * x, int32_t g, const float * keys, int32_t n, float * wide, float * residual2) {
+    vattn_index_residuals(x->plan->kern, &x->books[g], x->plan->opt.head_dim, keys, n, wide, residual2);
     qsort(residual2, (size_t)n, sizeof *residual2, compare_floats);
     int32_t at = (int32_t)((1.0 - x->plan->opt.escape) * n);
     double mean = 0.0;
@@ -323,7 +313,7 @@ static enum vattn_status calibrate_head(struct vattn_index * x, const struct vat
     if (status == VATTN_STATUS_OK) {
         vattn_code_book_fit_steps(x->plan->kern, &x->books[g], d, c->x, n);
         vattn_code_book_floor_errors(&x->books[g], d);
-        set_escape(x, g, c->x, n, c->residual2);
+        set_escape(x, g, c->x, n, c->scratch, c->residual2);
         status = value_moments(x, kv, g, c, n) ? VATTN_STATUS_OK : VATTN_STATUS_NOT_FINITE;
     }
     if (status == VATTN_STATUS_OK) {

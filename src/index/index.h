@@ -125,14 +125,27 @@ double vattn_quantiser_step(int bits);
  * other row and of any query is at most sqrt(4 d) times the error that vattn_index_query expects. */
 #define VATTN_ESCAPE_UNLIKELY 4.0F
 
+/* The level of y in a uniform mid-rise quantiser of 2 half levels, 0 for a NaN; inverse = 1 / step. */
+static inline int32_t vattn_code_level(float y, float inverse, float half) {
+    float c = y * inverse + half; /* >= 0 after clamping, so truncation is floor */
+    c = c > 0.0F ? c : 0.0F;
+    c = c < 2.0F * half - 1.0F ? c : 2.0F * half - 1.0F;
+    return (int32_t)c;
+}
+
+/* What the level stands for. */
+static inline float vattn_code_value(int32_t level, float step, float half) {
+    return ((float)level - half + 0.5F) * step;
+}
+
 /* Codes of up to 64 rows of KV head g, y^ form: code[a * 64 + j]; residual2[j] = ||y - y^||^2 (NaN for bad rows);
  * unlikely[j] = sum_a (y_a - y^_a)^2 / error_var_a, may be NULL. */
 void vattn_index_quantise(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n,
                           uint8_t * code, float * residual2, float * unlikely);
 
-/* ||y - y^||^2 of n keys less the mean, x: [n][d]. */
+/* ||y - y^||^2 of n keys less the mean, x: [n][d]; wide: room for the basis as floats, [d][d]. */
 void vattn_index_residuals(const struct vattn_kernels * kern, const struct vattn_code_book * book, int32_t d, const float * x,
-                           int32_t n, float * residual2);
+                           int32_t n, float * wide, float * residual2);
 
 /* What the bytes of reach mean; every value is at least what it stands for. */
 struct vattn_reach_tables {

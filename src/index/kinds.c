@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/half.h"
+#include "base/sums.h"
 
 #define STEPS 4
 
@@ -81,20 +82,13 @@ struct lloyd {
     uint8_t * label;       /* [n] */
 };
 
-static float norm2(const float * v, int32_t dim) {
-    float s[8] = {0};
-    for (int32_t a = 0; a < dim; a++) {
-        s[a & 7] += v[a] * v[a];
-    }
-    return ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
-}
-
 static void label_rows(const struct lloyd * l, const float * mean, int32_t k) {
     int32_t dim = l->plan->opt.v_dim;
     struct vattn_rows rows = {.base = l->x, .stride = (size_t)dim * sizeof(float), .index = l->list, .n = l->n};
     l->plan->kern->score_f32(&rows, mean, k, dim, l->score, l->n);
     for (int32_t i = 0; i < k; i++) {
-        float half = 0.5F * norm2(mean + (size_t)i * (size_t)dim, dim), * s = l->score + (size_t)i * (size_t)l->n;
+        const float * m = mean + (size_t)i * (size_t)dim;
+        float half = 0.5F * vattn_dot(m, m, dim), * s = l->score + (size_t)i * (size_t)l->n;
         for (int32_t j = 0; j < l->n; j++) {
             s[j] -= half;
             if (i == 0 || s[j] > l->score[j]) { /* the first line keeps the largest */
@@ -164,12 +158,11 @@ static bool store_means(const struct vattn_plan * plan, const float * mean, int3
 
 /* Are these the lengths of the rows of a table? */
 static bool lengths_valid(const struct vattn_plan * plan, const char * table, const float * half, int32_t n, size_t row_bytes) {
-    static const float one = 1.0F;
     for (int32_t i = 0; i < n; i++) {
-        float x[VATTN_MAX_DIM] = {0}, sum;
+        float x[VATTN_MAX_DIM], sum;
         struct vattn_rows row = {.base = table + (size_t)i * row_bytes, .stride = row_bytes, .n = 1};
-        vattn_plan_accumulate(plan, &row, &one, 1, 1, x);
-        sum = 0.5F * norm2(x, plan->opt.v_dim);
+        vattn_plan_value(plan, &row, x);
+        sum = 0.5F * vattn_dot(x, x, plan->opt.v_dim);
         if (!isfinite(half[i]) || !isfinite(sum) || fabsf(half[i] - sum) > 1e-5F * sum) {
             return false;
         }
@@ -217,7 +210,6 @@ static double mean_off(const struct vattn_plan * plan, const struct vattn_kinds 
 
 enum vattn_status vattn_kinds_learn(const struct vattn_plan * plan, struct vattn_kinds * k, const struct vattn_rows * values,
                                     const float * fallback, double * off2) {
-    static const float one = 1.0F;
     size_t dim = (size_t)plan->opt.v_dim, n = (size_t)values->n;
     int32_t widest = k->branches > k->leaves ? k->branches : k->leaves;
     float * x = calloc(n * dim, sizeof *x), * score = malloc(n * (size_t)widest * sizeof *score);
@@ -229,7 +221,7 @@ enum vattn_status vattn_kinds_learn(const struct vattn_plan * plan, struct vattn
     if (x != NULL && score != NULL && branch != NULL && mean != NULL && list != NULL && label != NULL) {
         for (int32_t j = 0; j < values->n; j++) {
             struct vattn_rows row = {.base = values->base, .stride = values->stride, .index = values->index + j, .n = 1};
-            vattn_plan_accumulate(plan, &row, &one, 1, 1, x + (size_t)j * dim);
+            vattn_plan_value(plan, &row, x + (size_t)j * dim);
             list[j] = j;
         }
         struct lloyd all = {plan, x, list, values->n, score, label};

@@ -8,6 +8,8 @@
 
 #include <math.h>
 
+#include "base/sums.h"
+
 static float class_weights(const float * t, int32_t n, int8_t * weight) {
     float top = 0.0F;
     for (int32_t a = 0; a < n; a++) {
@@ -28,14 +30,6 @@ static float class_offset(const int8_t * weight, int32_t n, float scale, int bit
     return scale * (float)sum * (0.5F - (float)(1 << (bits - 1)));
 }
 
-static float dot(const float * a, const float * b, int32_t n) {
-    float s[8] = {0};
-    for (int32_t i = 0; i < n; i++) {
-        s[i & 7] += a[i] * b[i];
-    }
-    return ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));
-}
-
 static float code_query(const struct vattn_code_book * book, int32_t d, const float * q, const float * projected,
                         int8_t * weight, struct vattn_query_code * out) {
     float t[VATTN_MAX_DIM], sigma2 = 0.0F;
@@ -49,7 +43,7 @@ static float code_query(const struct vattn_code_book * book, int32_t d, const fl
     out->scale8 = class_weights(t, l.n8, weight);
     out->scale4 = class_weights(t + l.n8, l.n4, weight + l.n8);
     out->scale2 = class_weights(t + l.n8 + l.n4, l.n2, weight + l.n8 + l.n4);
-    out->offset = dot(q, book->mean, d) + class_offset(weight, l.n8, out->scale8, 8) +
+    out->offset = vattn_dot(q, book->mean, d) + class_offset(weight, l.n8, out->scale8, 8) +
                   class_offset(weight + l.n8, l.n4, out->scale4, 4) +
                   class_offset(weight + l.n8 + l.n4, l.n2, out->scale2, 2);
     return sigma2;

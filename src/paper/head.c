@@ -56,9 +56,7 @@ static struct vattn_rows value_rows(const struct vattn_head * h, const int32_t *
 
 void vattn_paper_value(const struct vattn_head * h, int32_t row, float * v) {
     const struct vattn_rows rows = value_rows(h, &row, 1);
-    const float one = 1.0F;
-    memset(v, 0, (size_t)h->c->plan->opt.v_dim * sizeof *v);
-    vattn_plan_accumulate(h->c->plan, &rows, &one, 1, 1, v);
+    vattn_plan_value(h->c->plan, &rows, v);
 }
 
 void vattn_paper_output(struct vattn_head * h, int64_t used) {

@@ -5,6 +5,8 @@
 #ifndef VATTN_PLAN_H
 #define VATTN_PLAN_H
 
+#include <string.h>
+
 #include "vattn.h"
 #include "kernels/kernels.h"
 #include "plan/cost.h"
@@ -69,6 +71,20 @@ static inline void vattn_plan_offset(const struct vattn_plan * p, const struct v
     } else {
         p->kern->offset_f32(rows, centers, p->opt.v_dim, dist2, out, p->opt.v_dim);
     }
+}
+
+/* One row (n = 1) as floats. */
+static inline void vattn_plan_key(const struct vattn_plan * p, const struct vattn_rows * row, float * out) {
+    static const float one = 1.0F;
+    memset(out, 0, (size_t)p->opt.head_dim * sizeof *out);
+    (p->opt.k_type == VATTN_TYPE_F16 ? p->kern->accumulate_f16 : p->kern->accumulate_f32)(row, &one, 1, 1, p->opt.head_dim,
+                                                                                          out);
+}
+
+static inline void vattn_plan_value(const struct vattn_plan * p, const struct vattn_rows * row, float * out) {
+    static const float one = 1.0F;
+    memset(out, 0, (size_t)p->opt.v_dim * sizeof *out);
+    vattn_plan_accumulate(p, row, &one, 1, 1, out);
 }
 
 /* Rows of KV head g. */

@@ -24,6 +24,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "base/sums.h"
 
 #define FLOOR     (VATTN_PROB_ONE >> 10)
 #define KEEP_LEAST 4 /* pi >= pi1 / 2^4 */
@@ -93,8 +94,8 @@ static float weigh_keys(float * w, const float * inverse, int32_t n, float * squ
         sum[j & 7] += w[j];
         square[j & 7] += w[j] * (w[j] - e);
     }
-    *squares = ((square[0] + square[4]) + (square[1] + square[5])) + ((square[2] + square[6]) + (square[3] + square[7]));
-    return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
+    *squares = vattn_sum8(square);
+    return vattn_sum8(sum);
 }
 
 /*

@@ -11,8 +11,9 @@
 
 #include <math.h>
 
-#include "base/half.h"
+#include "base/sums.h"
 #include "call/state.h"
+#include "kernels/generic/probability_generic.h"
 
 #define CLEARLY     1.5 /* so much longer must a look seem than dense attention: the subsample tells keys and rows only roughly */
 #define PAUSE_MOST  63  /* calls */
@@ -39,16 +40,14 @@ static double expected(const struct vattn_call * c, int32_t g, const float * thr
     int32_t n = s->sample_n[g];
     float *x = slot->spare, sum[8] = {0}; /* the lists are empty until GATHER */
     best_margins(slot->sample, s->sample_ld, threshold, lift, c->plan->group, n, x);
-    for (int32_t j = 0; j < n; j++) { /* vattn_likelihood() but for the padding */
-        float below = x[j] < 0.0F ? x[j] : 0.0F, bits = below * 0x1p23F + 127 * 0x1p23F;
-        bits = slot->sample[j] < INFINITY ? bits : 0.0F;
-        x[j] = vattn_float_from_bits((uint32_t)(int32_t)bits);
+    for (int32_t j = 0; j < n; j++) {
+        float likely = vattn_likelihood(x[j]);
+        x[j] = slot->sample[j] < INFINITY ? likely : 0.0F; /* not the padding */
     }
     for (int32_t j = 0; j < n; j++) {
         sum[j % 8] += x[j];
     }
-    float all = ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
-    return (double)(all * s->sample_scale[g]);
+    return (double)(vattn_sum8(sum) * s->sample_scale[g]);
 }
 
 static double look_cost(const struct vattn_call * c, int32_t g) {

@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "base/sums.h"
 
 #define FLOOR      (VATTN_PROB_ONE >> 10)
 #define KEEP_LEAST 4 /* pi >= pi1 / 2^4 */
@@ -150,7 +151,7 @@ static void weigh(const struct vattn_kernels * kern, struct vattn_partial p, int
         w[j] *= (float)VATTN_PROB_ONE / (float)prob[j];
         sum[j & 7] += w[j];
     }
-    p.d[h] = ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
+    p.d[h] = vattn_sum8(sum);
 }
 
 /* Keys, then the rows that stay, compact, with exact scores in w. */
