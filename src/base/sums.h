@@ -6,6 +6,10 @@
 #define VATTN_SUMS_H
 
 #include <stdint.h>
+#include <string.h>
+
+/* Eight lanes, in whatever registers the target has. */
+typedef float vattn_eight __attribute__((vector_size(32)));
 
 static inline float vattn_sum8(const float s[8]) {
     return ((s[0] + s[4]) + (s[1] + s[5])) + ((s[2] + s[6]) + (s[3] + s[7]));

@@ -37,21 +37,33 @@ static bool eligible(const struct vattn_sparse * s, int64_t row) {
     return ((unsigned)(s->visible[row / 16] & ~s->sure[row / 16]) >> (row % 16) & 1U) != 0;
 }
 
+/* The rows of the subsample and how far their values are from their kinds. */
+static int32_t list_sample(const struct vattn_call * c, int32_t g, int32_t * list, int8_t * off, int32_t * kind, int64_t * stride) {
+    const struct vattn_sparse * s = c->sparse;
+    int64_t rows = c->in.kv->n_keys, want = s->sample_ld - 64;
+    int32_t n = 0;
+    *stride = (rows + want - 1) / want;
+    for (int64_t row = *stride / 2; row < rows; row += *stride) {
+        list[n] = (int32_t)row;
+        n += eligible(s, row);
+    }
+    vattn_sparse_look_up(c, g, list, n, off, kind);
+    return n;
+}
+
 static void take_sample(struct vattn_call * c, int32_t g, float * plain) {
     struct vattn_sparse * s = c->sparse;
     const struct vattn_slot * slot = vattn_sparse_slot(s, g);
-    int32_t group = c->plan->group, n = 0;
-    int64_t rows = c->in.kv->n_keys, want = s->sample_ld - 64, stride = (rows + want - 1) / want;
-    for (int64_t row = stride / 2; row < rows; row += stride) {
-        if (!eligible(s, row)) {
-            continue;
+    int64_t stride;
+    int32_t group = c->plan->group, * list = slot->rows; /* the lists are empty until GATHER */
+    int32_t n = list_sample(c, g, list, slot->list_bonus, slot->kind, &stride);
+    for (int32_t i = 0; i < group; i++) {
+        const float * score = slot->scores + (size_t)i * (size_t)s->ld;
+        float *own = plain + (size_t)i * (size_t)s->sample_ld, *sum = slot->sample + (size_t)i * (size_t)s->sample_ld;
+        for (int32_t j = 0; j < n; j++) {
+            own[j] = score[list[j]];
+            sum[j] = own[j] + 0.125F * (float)slot->list_bonus[j];
         }
-        for (int32_t i = 0; i < group; i++) {
-            float score = slot->scores[(size_t)i * (size_t)s->ld + (size_t)row];
-            plain[(size_t)i * (size_t)s->sample_ld + (size_t)n] = score;
-            slot->sample[(size_t)i * (size_t)s->sample_ld + (size_t)n] = score + 0.125F * (float)vattn_sparse_off(c, g, (int32_t)row);
-        }
-        n++;
     }
     for (; n % 8 != 0; n++) { /* padding: read for sure, no weight */
         for (int32_t i = 0; i < group; i++) {

@@ -21,13 +21,16 @@
  */
 #include "sparse/sparse.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/random.h"
 #include "base/sums.h"
+#include "verify/sketch.h"
 
 #define FLOOR     (VATTN_PROB_ONE >> 10)
 #define KEEP_LEAST 4 /* pi >= pi1 / 2^4 */
+#define TOGETHER   VATTN_SPARSE_TOGETHER
 
 static int32_t draw_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t * rows, int32_t * prob,
                          int32_t * draw) {
@@ -43,7 +46,7 @@ static int32_t draw_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_
                                  s->sure + begin / 16, vattn_sparse_bonus(c, g, begin), FLOOR, &key, rows, prob, draw);
 }
 
-static void compact_ints(int32_t * x, const int32_t * keep, int32_t n, int32_t * spare) {
+static void compact(int32_t * x, const int32_t * keep, int32_t n, int32_t * spare) {
     for (int32_t k = 0; k < n; k++) {
         spare[k] = x[keep[k]];
     }
@@ -67,8 +70,8 @@ static void read_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t *
         return;
     }
     vattn_plan_score(c->plan, &k, vattn_call_q(c, g), group, w, s->ld);
+    vattn_sparse_look_up(c, g, rows, n, slot->list_bonus + at, slot->kind + at);
     for (int32_t j = 0; j < n; j++) {
-        slot->list_bonus[at + (size_t)j] = vattn_sparse_off(c, g, rows[j]);
         slot->inverse[at + (size_t)j] = (float)VATTN_PROB_ONE / (float)prob[j];
     }
     memcpy(slot->key_prob + at, prob, (size_t)n * sizeof *prob);
@@ -78,72 +81,97 @@ static void read_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t *
 
 /* w: weights e -> e/pi1; their sum, and the sum of (1 - pi1) (e/pi1)^2 = e/pi1 (e/pi1 - e). */
 static float weigh_keys(float * w, const float * inverse, int32_t n, float * squares) {
-    float sum[8] = {0}, square[8] = {0};
+    vattn_eight sum = {0}, square = {0};
+    float s[8], q[8];
     int32_t j = 0;
     for (; j + 8 <= n; j += 8) {
-        for (int32_t k = 0; k < 8; k++) {
-            float e = w[j + k];
-            w[j + k] = e * inverse[j + k];
-            sum[k] += w[j + k];
-            square[k] += w[j + k] * (w[j + k] - e);
-        }
+        vattn_eight e, x;
+        memcpy(&e, w + j, sizeof e);
+        memcpy(&x, inverse + j, sizeof x);
+        x *= e;
+        memcpy(w + j, &x, sizeof x);
+        sum += x;
+        square += x * (x - e);
     }
+    memcpy(s, &sum, sizeof s);
+    memcpy(q, &square, sizeof q);
     for (; j < n; j++) {
         float e = w[j];
         w[j] = e * inverse[j];
-        sum[j & 7] += w[j];
-        square[j & 7] += w[j] * (w[j] - e);
+        s[j & 7] += w[j];
+        q[j & 7] += w[j] * (w[j] - e);
     }
-    *squares = vattn_sum8(square);
-    return vattn_sum8(sum);
+    *squares = vattn_sum8(q);
+    return vattn_sum8(s);
 }
 
 /*
- * Scores of the keys of one head -> m and d of the partial, weights e/pi of the rows that stay, compact, and the weights of
- * the kinds: e/pi1 of every key, less e/pi where the value itself is read.
+ * Scores of the keys of one head -> m and d of the partial, and weights: of rows whose value is read e/pi, compact, in `own`; of
+ * keys e/pi1, less e/pi where the value itself is read, in w.
  */
 static void weigh(struct vattn_call * c, int32_t g, int32_t chunk, struct vattn_partial p, int32_t i, float * w,
-                  const float * gain) {
+                  const float * gain, float * own) {
     struct vattn_sparse * s = c->sparse;
     const struct vattn_slot * slot = vattn_sparse_slot(s, g);
     const struct vattn_chunk * list = vattn_sparse_chunk(s, g, chunk);
     size_t at = vattn_sparse_list(s, chunk);
-    size_t cell = (size_t)i * (size_t)s->n_chunks + (size_t)chunk;
-    const int32_t *keep = slot->keep + at, *kind = slot->draw + at;
-    float *own = slot->spare + at, *stand_in = slot->stand_in + cell * VATTN_MOST_KINDS;
+    const int32_t * keep = slot->keep + at;
     p.m[i] = c->plan->kern->max(w, list->n_keys);
     (void)c->plan->kern->exp2_sum(w, list->n_keys, p.m[i]);
-    p.d[i] = weigh_keys(w, slot->inverse + at, list->n_keys, &slot->key_squares[cell]);
+    p.d[i] = weigh_keys(w, slot->inverse + at, list->n_keys,
+                        &slot->key_squares[(size_t)i * (size_t)s->n_chunks + (size_t)chunk]);
     for (int32_t k = 0; k < list->n_rows; k++) {
         float whole = w[keep[k]];
         own[k] = whole * gain[k];
         w[keep[k]] = whole - own[k];
     }
-    memset(stand_in, 0, (size_t)vattn_sparse_kinds(c, g) * sizeof *stand_in);
-    for (int32_t j = 0; j < list->n_keys; j++) {
-        stand_in[kind[j]] += w[j];
-    }
-    memcpy(w, own, (size_t)list->n_rows * sizeof *w);
 }
 
-/* What JUDGE needs to know of the rows drawn by chance, the same for all heads: their shares, kinds, and |v - mu|^2. */
+/* Weights of all heads, and of the means of the kinds; heads by fours, so that one pass tallies four. */
+static void weigh_heads(struct vattn_call * c, int32_t g, int32_t chunk, struct vattn_partial p, float * w, const float * gain) {
+    struct vattn_sparse * s = c->sparse;
+    const struct vattn_slot * slot = vattn_sparse_slot(s, g);
+    const struct vattn_chunk * list = vattn_sparse_chunk(s, g, chunk);
+    const size_t at = vattn_sparse_list(s, chunk), room = (size_t)s->chunk + 64, rows = (size_t)list->n_rows;
+    float *own = slot->spare + TOGETHER * at, *stand_in = vattn_sparse_stand_in(c, g, chunk);
+    memset(stand_in, 0, (size_t)(vattn_sparse_columns(c) * vattn_sparse_kinds(c, g)) * sizeof *stand_in);
+    for (int32_t first = 0; first < c->plan->group; first += TOGETHER) {
+        const int32_t left = c->plan->group - first, n = left < TOGETHER ? left : TOGETHER;
+        float * part = w + (size_t)first * (size_t)s->ld;
+        for (int32_t i = 0; i < n; i++) {
+            weigh(c, g, chunk, p, first + i, part + (size_t)i * (size_t)s->ld, gain, own + (size_t)i * room);
+        }
+        vattn_sparse_tally(part, (ptrdiff_t)s->ld, slot->kind + at, n, list->n_keys, vattn_sparse_columns(c), stand_in + first);
+        for (int32_t i = 0; i < n; i++) {
+            memcpy(part + (size_t)i * (size_t)s->ld, own + (size_t)i * room, rows * sizeof *own);
+        }
+    }
+}
+
+/*
+ * What JUDGE needs to know of the rows drawn by chance, the same for all heads.  Signs: one hash gives both, so the parts of a row
+ * have independent signs.
+ */
 static void measure_rows(struct vattn_call * c, int32_t g, int32_t chunk, const float * gain) {
     struct vattn_sparse * s = c->sparse;
     const struct vattn_slot * slot = vattn_sparse_slot(s, g);
     size_t at = vattn_sparse_list(s, chunk);
     const int32_t *rows = slot->rows + at, *prob = slot->prob + at, n = vattn_sparse_chunk(s, g, chunk)->n_tail;
-    int32_t * kind = slot->draw + at;
+    float *key_root = slot->key_root + at, *value_root = slot->value_root + at, *off2 = slot->off2 + at;
+    struct vattn_rows values = vattn_v_rows(c->in.kv, g), means = vattn_sparse_means(c, g);
     for (int32_t k = 0; k < n; k++) {
         float pi = (float)prob[k] * (1.0F / VATTN_PROB_ONE), share = 1.0F / gain[k];
-        slot->key_share[at + (size_t)k] = share > pi ? share - pi : 0.0F;
-        slot->value_share[at + (size_t)k] = 1.0F - share;
-        kind[k] = vattn_sparse_kind(c, g, rows[k]);
+        key_root[k] = sqrtf(fmaxf(share - pi, 0.0F));
+        value_root[k] = sqrtf(1.0F - share);
     }
-    struct vattn_rows values = vattn_v_rows(c->in.kv, g), means = vattn_sparse_means(c, g);
     values.index = rows;
-    means.index = kind;
+    means.index = slot->kind + at;
     values.n = means.n = n;
-    vattn_plan_offset(c->plan, &values, &means, slot->off2 + at, NULL);
+    vattn_plan_offset(c->plan, &values, &means, off2, NULL);
+    for (int32_t k = 0; k < n; k++) {
+        off2[k] *= value_root[k] * value_root[k];
+    }
+    vattn_sketch_signs(s->sign_key, rows, n, key_root, value_root);
 }
 
 void vattn_sparse_gather(struct vattn_call * c, int32_t g, int32_t chunk) {
@@ -152,7 +180,7 @@ void vattn_sparse_gather(struct vattn_call * c, int32_t g, int32_t chunk) {
     struct vattn_chunk * out = vattn_sparse_chunk(s, g, chunk);
     int32_t group = c->plan->group, head = g * group;
     size_t at = vattn_sparse_list(s, chunk);
-    int32_t *rows = slot->rows + at, *prob = slot->prob + at, *key_prob = slot->key_prob + at, *keep = slot->keep + at;
+    int32_t *rows = slot->rows + at, *prob = slot->prob + at, *keep = slot->keep + at, *spare = slot->draw + at;
     float * w = vattn_sparse_weights(c, head, chunk);
     struct vattn_partial p = vattn_sparse_partial(c, chunk, head);
     vattn_partial_clear(p, group);
@@ -161,18 +189,13 @@ void vattn_sparse_gather(struct vattn_call * c, int32_t g, int32_t chunk) {
         return;
     }
     float * gain = slot->off2 + at; /* pi1/pi, until the distances are measured */
-    int32_t * kind = slot->draw + at;
     for (int32_t k = 0; k < out->n_rows; k++) {
-        gain[k] = (float)key_prob[keep[k]] / (float)prob[keep[k]];
+        gain[k] = (float)slot->key_prob[at + (size_t)keep[k]] / (float)prob[keep[k]];
     }
-    for (int32_t j = 0; j < out->n_keys; j++) {
-        kind[j] = vattn_sparse_kind(c, g, rows[j]);
-    }
-    for (int32_t i = 0; i < group; i++) {
-        weigh(c, g, chunk, p, i, w + (size_t)i * (size_t)s->ld, gain);
-    }
-    compact_ints(rows, keep, out->n_rows, kind);
-    compact_ints(prob, keep, out->n_rows, kind);
+    weigh_heads(c, g, chunk, p, w, gain);
+    compact(rows, keep, out->n_rows, spare);
+    compact(prob, keep, out->n_rows, spare);
+    compact(slot->kind + at, keep, out->n_tail, spare);
     measure_rows(c, g, chunk, gain);
     struct vattn_rows v = vattn_v_rows(c->in.kv, g);
     v.index = rows;

@@ -23,7 +23,7 @@
 static void add_chunks(const struct vattn_call * c, int32_t head, float m, float * n_out, float * stand_in, double * d, double * squares) {
     const struct vattn_sparse * s = c->sparse;
     const struct vattn_slot * slot = vattn_sparse_slot(s, head / c->plan->group);
-    int32_t v_dim = c->plan->opt.v_dim, n_kinds = vattn_sparse_kinds(c, head / c->plan->group);
+    int32_t v_dim = c->plan->opt.v_dim, n_kinds = vattn_sparse_kinds(c, head / c->plan->group), columns = vattn_sparse_columns(c);
     memset(n_out, 0, (size_t)v_dim * sizeof *n_out);
     memset(stand_in, 0, (size_t)n_kinds * sizeof *stand_in);
     *d = *squares = 0.0;
@@ -33,7 +33,7 @@ static void add_chunks(const struct vattn_call * c, int32_t head, float m, float
             continue;
         }
         size_t cell = (size_t)(head % c->plan->group) * (size_t)s->n_chunks + (size_t)k;
-        const float * part = slot->stand_in + cell * VATTN_MOST_KINDS;
+        const float * part = vattn_sparse_stand_in(c, head / c->plan->group, k) + head % c->plan->group;
         float f = exp2f(p.m[0] - m);
         *d += (double)(f * p.d[0]);
         *squares += (double)f * (double)f * (double)slot->key_squares[cell];
@@ -41,7 +41,7 @@ static void add_chunks(const struct vattn_call * c, int32_t head, float m, float
             n_out[i] += f * p.n[i];
         }
         for (int32_t i = 0; i < n_kinds; i++) {
-            stand_in[i] += f * part[i];
+            stand_in[i] += f * part[i * columns];
         }
     }
 }
@@ -71,21 +71,34 @@ static void estimate(const struct vattn_call * c, int32_t g, int32_t head, int32
 /* The tail rows of one chunk. */
 struct tail {
     const int32_t *rows, *prob, *kind;
-    const float *key_share, *value_share, *off2;
+    const float *key_root, *value_root, *off2;
     int32_t n;
 };
 
 static struct tail tail_of(const struct vattn_sparse * s, int32_t g, int32_t chunk) {
     const struct vattn_slot * slot = vattn_sparse_slot(s, g);
     size_t at = vattn_sparse_list(s, chunk);
-    return (struct tail){slot->rows + at, slot->prob + at, slot->draw + at, slot->key_share + at, slot->value_share + at, slot->off2 + at,
+    return (struct tail){slot->rows + at, slot->prob + at, slot->kind + at, slot->key_root + at, slot->value_root + at, slot->off2 + at,
                          vattn_sparse_chunk(s, g, chunk)->n_tail};
 }
 
-/* root_j = +-sqrt(pi (1/pi1 - 1)) (e/pi) / D */
-static void key_roots(const struct vattn_sparse * s, const struct tail * t, const float * weight, float scale, float * root) {
-    for (int32_t j = 0; j < t->n; j++) {
-        root[j] = vattn_sketch_sign(s->sign_key, t->rows[j]) * sqrtf(t->key_share[j]) * weight[j] * scale;
+/* root_j = +-sqrt(pi (1/pi1 - 1)) (e/pi) / D, or the other root */
+static void roots(const float * share, const float * weight, int32_t n, float scale, float * root) {
+    for (int32_t j = 0; j < n; j++) {
+        root[j] = share[j] * weight[j] * scale;
+    }
+}
+
+/* Rows one to four of a tail, from j on, into the sums v, yy, q. */
+static void add_four(const struct tail * t, const float * weight, double scale2, const float * root, const float * dist2, int32_t j,
+                     int32_t n, double v[4], double yy[4], double q[4]) {
+    for (int32_t i = 0; i < n; i++) {
+        double key = (double)root[j + i] * (double)root[j + i] * (double)dist2[j + i];
+        double value = scale2 * ((double)weight[j + i] * (double)weight[j + i]) * (double)t->off2[j + i];
+        double miss = (double)(VATTN_PROB_ONE - t->prob[j + i]) * (1.0 / VATTN_PROB_ONE), y = key + value;
+        v[i] += y;
+        yy[i] += key * key + value * value;
+        q[i] += miss * y * y;
     }
 }
 
@@ -96,14 +109,11 @@ static double total(const double sum[4]) {
 static void add_evidence(struct vattn_evidence * e, const struct tail * t, const float * weight, float scale, const float * root,
                          const float * dist2) {
     double v[4] = {0}, yy[4] = {0}, q[4] = {0}, scale2 = (double)scale * (double)scale;
-    for (int32_t j = 0; j < t->n; j++) {
-        double key = (double)root[j] * (double)root[j] * (double)dist2[j];
-        double value = scale2 * ((double)weight[j] * (double)weight[j]) * (double)t->value_share[j] * (double)t->off2[j];
-        double miss = (double)(VATTN_PROB_ONE - t->prob[j]) * (1.0 / VATTN_PROB_ONE), y = key + value;
-        v[j & 3] += y;
-        yy[j & 3] += key * key + value * value;
-        q[j & 3] += miss * y * y;
+    int32_t j = 0;
+    for (; j + 4 <= t->n; j += 4) {
+        add_four(t, weight, scale2, root, dist2, j, 4, v, yy, q);
     }
+    add_four(t, weight, scale2, root, dist2, j, t->n - j, v, yy, q);
     e->v += total(v);
     e->yy += total(yy);
     e->q += total(q);
@@ -143,14 +153,6 @@ static const float * weights_of(const struct vattn_call * c, int32_t head, int32
     return vattn_sparse_weights(c, head, chunk);
 }
 
-/* Roots of up to 64 rows from `at` on for the second part of S; signs of their own. */
-static void value_roots(const struct vattn_sparse * s, const struct tail * t, int32_t at, int32_t n, const float * weight,
-                        float scale, float * root) {
-    for (int32_t j = at; j < at + n; j++) {
-        root[j - at] = vattn_sketch_sign(~s->sign_key, t->rows[j]) * sqrtf(t->value_share[j]) * weight[j] * scale;
-    }
-}
-
 /*
  * The second part of S, for the heads that need the sketch: b of up to 64 rows at a time, written out.  Another bucket than
  * that of r of the same row.
@@ -176,7 +178,7 @@ static void sketch_values(struct vattn_call * c, int32_t g, int32_t first, int32
                 float scale;
                 const float * w = weights_of(c, head, k, d[i], m[i], &scale);
                 if (wanted[i]) {
-                    value_roots(s, &t, at, x.n, w, scale, root);
+                    roots(t.value_root + at, w + at, x.n, scale, root);
                     c->plan->kern->deviation_f32(&x, zero, root, VATTN_OFF_TILE, 1, (int32_t)v_dim, seen, dist2,
                                                  vattn_sparse_slot(s, g)->buckets + (size_t)(first + i) * VATTN_BUCKETS * v_dim);
                 }
@@ -205,7 +207,7 @@ static void weigh_evidence(struct vattn_call * c, int32_t g, int32_t first, int3
         for (int32_t i = 0; i < n; i++) {
             float scale;
             const float * w = weights_of(c, head + i, k, d[i], m[i], &scale);
-            key_roots(s, &t, w, scale, root + (size_t)i * (size_t)s->chunk);
+            roots(t.key_root, w, t.n, scale, root + (size_t)i * (size_t)s->chunk);
         }
         vattn_plan_deviation(c->plan, &v, s->estimates + (size_t)head * v_dim, root, (ptrdiff_t)s->chunk, n, seen, dist2, bucket);
         for (int32_t i = 0; i < n; i++) {

@@ -12,6 +12,7 @@
 #include "verify/certificate.h"
 
 #define VATTN_JUDGE_HEADS 4 /* query heads of one judge task */
+#define VATTN_SPARSE_TOGETHER 4 /* heads whose weights are kept side by side while kinds are tallied */
 #define VATTN_OFF_TILE    64 /* rows whose distance from their kinds is written out at a time */
 
 /* One query head. */
@@ -59,13 +60,15 @@ struct vattn_slot {
     int32_t * prob;        /* same: pi in units of 2^-24 */
     int32_t * draw;        /* same: u in units of 2^-24, -1 = always read */
     int32_t * keep;        /* same: positions that the second stage keeps */
-    float * spare;         /* same */
+    float * spare;         /* [VATTN_SPARSE_TOGETHER] times the same */
     float * inverse;       /* same: 1/pi1 of the keys read */
     int32_t * key_prob;    /* same: pi1, the probability of its key */
-    float *key_share, *value_share; /* same: pi (1/pi1 - 1) and 1 - pi/pi1, what drawing keys and values adds to (e/pi)^2 */
-    float * off2;          /* same: squared distance of the value from the mean of its kind, rows with pi < 1 only */
+    int32_t * kind;        /* same: kinds of the values of the keys read; in GATHER's end of the rows with pi < 1 */
+    float *key_root, *value_root; /* same, rows with pi < 1: +-sqrt(pi (1/pi1 - 1)), +-sqrt(1 - pi/pi1), what drawing keys
+                                   * and values adds to e/pi, with random signs for the sketch */
+    float * off2;          /* same: (1 - pi/pi1) |v - mu|^2, mu the mean of its kind */
     int8_t * list_bonus;   /* same: how far the values of the keys read are from their kinds */
-    float * stand_in;      /* [group][n_chunks][VATTN_MOST_KINDS] weights of the kinds' means: sum of e/pi1 less sum of e/pi */
+    float * stand_in;      /* [n_chunks][VATTN_MOST_KINDS][columns] weights of the kinds' means: sum of e/pi1 less sum of e/pi */
     float * key_squares;   /* [group][n_chunks] sum (1 - pi1) (e/pi1)^2 over the keys read */
     float * judge_tile;    /* [judge tasks of a KV head][VATTN_OFF_TILE + 1][v_dim] */
     float * sample;        /* [group][sample_ld] subsample of scores + bonus, for the design */
@@ -154,15 +157,15 @@ static inline const int8_t * vattn_sparse_bonus(const struct vattn_call * c, int
     return vattn_index_bonus(c->in.index, g) + row;
 }
 
-/* How far the value of a row is from its kind, eighths of log2 units of v_rms. */
-static inline int8_t vattn_sparse_off(const struct vattn_call * c, int32_t g, int32_t row) {
-    const struct vattn_index * x = c->in.index;
-    return x->kinds != NULL ? vattn_index_off(x, g, row) : vattn_sparse_bonus(c, g, 0)[row];
+/* Heads of a group rounded up to fours: what stand_in holds side by side. */
+static inline int32_t vattn_sparse_columns(const struct vattn_call * c) {
+    return (c->plan->group + 3) / 4 * 4;
 }
 
-/* Kind of the value of a row; an index without kinds has one, the mean value. */
-static inline int32_t vattn_sparse_kind(const struct vattn_call * c, int32_t g, int32_t row) {
-    return c->in.index->kinds != NULL ? vattn_index_kind(c->in.index, g, row) : 0;
+/* Weights of the kinds' means of one chunk. */
+static inline float * vattn_sparse_stand_in(const struct vattn_call * c, int32_t g, int32_t chunk) {
+    const size_t cells = VATTN_MOST_KINDS * (size_t)vattn_sparse_columns(c);
+    return vattn_sparse_slot(c->sparse, g)->stand_in + (size_t)chunk * cells;
 }
 
 static inline int32_t vattn_sparse_kinds(const struct vattn_call * c, int32_t g) {
@@ -204,6 +207,15 @@ bool vattn_sparse_pauses(struct vattn_call * c, int32_t g);         /* exact fro
 bool vattn_sparse_too_slow(const struct vattn_call * c, int32_t g); /* after a design: exact instead of this look */
 void vattn_sparse_lost(struct vattn_call * c, int32_t g);           /* it came to exact after a scan */
 void vattn_sparse_compare(struct vattn_call * c, int32_t g);        /* answered from a sample: was it worth it? */
+
+/* look-up.c: what the index says of the values of n rows of KV head g: how far they are from the means of their kinds, eighths of
+ * log2 units of v_rms, and unless kind is NULL which kinds these are; an index without kinds has one, the mean value */
+void vattn_sparse_look_up(const struct vattn_call * c, int32_t g, const int32_t * rows, int32_t n, int8_t * off, int32_t * kind);
+
+/* tally.c: sum[kind[j] * columns + h] += weight[h * ld + j],  h < n_heads <= 4, j < n.  Columns from n_heads to 4 get something
+ * of no use to anybody. */
+void vattn_sparse_tally(const float * weight, ptrdiff_t ld, const int32_t * kind, int32_t n_heads, int32_t n, int32_t columns,
+                        float * sum);
 
 /* gather.c */
 void vattn_sparse_gather(struct vattn_call * c, int32_t g, int32_t chunk);

@@ -3,7 +3,22 @@
 
 #include <math.h>
 
+#include "base/half.h"
+#include "base/random.h"
+
 #define B VATTN_BUCKETS
+
+static float flip(float x, uint64_t top_bit) {
+    return vattn_float_from_bits(vattn_float_bits(x) ^ (uint32_t)(top_bit >> 32 & UINT32_C(0x80000000)));
+}
+
+void vattn_sketch_signs(uint64_t key, const int32_t * row, int32_t n, float * a, float * b) {
+    for (int32_t j = 0; j < n; j++) {
+        uint64_t z = vattn_mix64(key + (uint64_t)(uint32_t)row[j] * UINT64_C(0x9E3779B97F4A7C15));
+        a[j] = flip(a[j], z);
+        b[j] = flip(b[j], z << 1);
+    }
+}
 
 /* Largest eigenvalue of a symmetric positive [B][B] matrix by power iteration from the longest column. */
 static double power_iteration(float gram[B][B]) {

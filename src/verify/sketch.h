@@ -18,10 +18,7 @@
 double vattn_sketch_trace2(const struct vattn_kernels * kern, const float * bucket, int32_t dim, double yy,
                            double * top);
 
-/* Random sign of a row: the top bit of a mixed 64-bit word, independent of the sampling stream. */
-static inline float vattn_sketch_sign(uint64_t key, int32_t row) {
-    uint64_t z = vattn_mix64(key + (uint64_t)(uint32_t)row * UINT64_C(0x9E3779B97F4A7C15));
-    return (z >> 63) != 0 ? -1.0F : 1.0F;
-}
+/* Random signs for two numbers of each of n rows: two bits of one mixed 64-bit word, independent of the sampling stream. */
+void vattn_sketch_signs(uint64_t key, const int32_t * row, int32_t n, float * a, float * b);
 
 #endif

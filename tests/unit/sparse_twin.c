@@ -34,7 +34,9 @@ static double probability(const struct layer * l, const struct vattn_call * c, i
     const struct vattn_sparse * s = c->sparse;
     int32_t group = c->plan->group, first = h / group * group;
     double proxy = -INFINITY, exact = -INFINITY, bonus = vattn_sparse_bonus(c, h / group, row)[0] / 8.0;
-    double off = vattn_sparse_off(c, h / group, (int32_t)row) / 8.0;
+    const struct vattn_index * x = c->in.index;
+    int32_t g = h / group;
+    double off = (x->kinds != NULL ? vattn_index_off(x, g, row) : vattn_index_bonus(x, g)[row]) / 8.0;
     *key = VATTN_PROB_ONE;
     if (((unsigned)s->sure[row / 16] >> (row % 16) & 1U) != 0) {
         return VATTN_PROB_ONE;
