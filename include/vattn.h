@@ -202,6 +202,15 @@ VATTN_API enum vattn_status vattn_index_calibrate(struct vattn_index * index, co
 VATTN_API bool vattn_index_calibrated(const struct vattn_index * index);
 
 /*
+ * The same in parts, for threads: begin, every KV head once in any order (different heads at the same time, if you like),
+ * end.  end: NOT_CALIBRATED unless every head was calibrated; nobody may use the index between begin and end.
+ */
+VATTN_API enum vattn_status vattn_index_calibrate_begin(struct vattn_index * index, const struct vattn_kv * kv);
+VATTN_API enum vattn_status vattn_index_calibrate_head(struct vattn_index * index, const struct vattn_kv * kv,
+                                                       const float * q_second_moment, int32_t kv_head);
+VATTN_API enum vattn_status vattn_index_calibrate_end(struct vattn_index * index);
+
+/*
  * vattn_index_encode() - (re)encode rows [begin, end) of all KV heads from the live cache, append and overwrite alike.
  * Threads may encode disjoint ranges at once if every range begins and ends at a multiple of 64 rows (or at the end);
  * nobody may run a call on the index meanwhile.  Rows that hold NaN or infinities stay uncovered.

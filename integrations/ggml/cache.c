@@ -171,12 +171,35 @@ static bool stream_create(struct plug_layer * layer, struct plug_stream * stream
     return true;
 }
 
+struct calibrate_job {
+    struct vattn_index * index;
+    const struct vattn_kv * kv;
+    const float * moment;
+    int32_t n_kv_heads;
+};
+
+/* A task is a KV head. */
+static void calibrate_heads(struct plug_team * team, void * data) {
+    const struct calibrate_job * job = data;
+    if (plug_team_leads(team)) {
+        team->n_tasks = job->n_kv_heads;
+    }
+    plug_team_barrier(team);
+    for (int32_t g = plug_team_take(team); g >= 0; g = plug_team_take(team)) {
+        (void)vattn_index_calibrate_head(job->index, job->kv, job->moment, g);
+    }
+}
+
 /* Keys drift as a text grows: a code fitted to the first thousand rows is fitted again at four times as many. */
 static void calibrate(struct plug_layer * layer, struct plug_stream * stream, const struct vattn_kv * kv,
                       int64_t n_visible, int32_t n_threads) {
     const int64_t begin = plug_now_ns();
     float * moment = plug_queries_moment(layer);
-    vattn_index_calibrate(stream->index, kv, moment); /* if it fails, the index says so and calls stay exact */
+    struct calibrate_job job = {stream->index, kv, moment, layer->options.n_kv_heads};
+    if (vattn_index_calibrate_begin(stream->index, kv) == VATTN_STATUS_OK) {
+        plug_team_run(n_threads, calibrate_heads, &job);
+        (void)vattn_index_calibrate_end(stream->index); /* if it failed, the index says so and calls stay exact */
+    }
     free(moment);
     memset(stream->covered, 0, (size_t)(layer->capacity + 63) / 64 * sizeof(uint64_t));
     stream->calibrate_at = 4 * n_visible;

@@ -322,31 +322,55 @@ static enum vattn_status calibrate_head(struct vattn_index * x, const struct vat
     return status;
 }
 
-enum vattn_status vattn_index_calibrate(struct vattn_index * x, const struct vattn_kv * kv,
-                                        const float * q_second_moment) {
+enum vattn_status vattn_index_calibrate_begin(struct vattn_index * x, const struct vattn_kv * kv) {
     if (x == NULL || kv == NULL || kv->k == NULL || kv->n_keys > x->capacity) {
         return VATTN_STATUS_INVALID_ARGUMENT;
     }
-    int32_t d = x->plan->opt.head_dim;
-    int64_t visible = vattn_count(kv->visible, kv->n_keys);
     x->calibrated = false;
+    for (int32_t g = 0; g < x->plan->opt.n_kv_heads; g++) {
+        x->books[g].fitted = false;
+    }
     memset(x->covered, 0, (size_t)(x->capacity / 64) * sizeof(uint64_t));
     if (x->key_norm != NULL) {
         memset(x->key_norm, 0, (size_t)x->plan->opt.n_kv_heads * (size_t)(x->capacity / 64) * sizeof *x->key_norm);
     }
-    if (visible < CALIBRATION_LEAST) {
+    return vattn_count(kv->visible, kv->n_keys) < CALIBRATION_LEAST ? VATTN_STATUS_INVALID_ARGUMENT : VATTN_STATUS_OK;
+}
+
+enum vattn_status vattn_index_calibrate_head(struct vattn_index * x, const struct vattn_kv * kv, const float * q_second_moment,
+                                             int32_t g) {
+    if (x == NULL || kv == NULL || g < 0 || g >= x->plan->opt.n_kv_heads) {
         return VATTN_STATUS_INVALID_ARGUMENT;
     }
+    size_t d = (size_t)x->plan->opt.head_dim;
     struct calibration c = {0};
-    enum vattn_status status = calibration_allocate(&c, d) ? VATTN_STATUS_OK : VATTN_STATUS_NO_MEMORY;
-    int32_t n = status == VATTN_STATUS_OK ? sample_rows(kv, visible, c.list) : 0;
-    for (int32_t g = 0; g < x->plan->opt.n_kv_heads && status == VATTN_STATUS_OK; g++) {
-        const float * moment = q_second_moment == NULL ? NULL : q_second_moment + (size_t)g * (size_t)d * (size_t)d;
-        status = calibrate_head(x, kv, g, moment, &c, n);
+    enum vattn_status status = VATTN_STATUS_NO_MEMORY;
+    if (calibration_allocate(&c, (int32_t)d)) {
+        int32_t n = sample_rows(kv, vattn_count(kv->visible, kv->n_keys), c.list);
+        status = calibrate_head(x, kv, g, q_second_moment == NULL ? NULL : q_second_moment + (size_t)g * d * d, &c, n);
     }
     calibration_free(&c);
-    x->calibrated = status == VATTN_STATUS_OK;
+    x->books[g].fitted = status == VATTN_STATUS_OK;
     return status;
+}
+
+enum vattn_status vattn_index_calibrate_end(struct vattn_index * x) {
+    if (x == NULL) {
+        return VATTN_STATUS_INVALID_ARGUMENT;
+    }
+    x->calibrated = true;
+    for (int32_t g = 0; g < x->plan->opt.n_kv_heads; g++) {
+        x->calibrated = x->calibrated && x->books[g].fitted;
+    }
+    return x->calibrated ? VATTN_STATUS_OK : VATTN_STATUS_NOT_CALIBRATED;
+}
+
+enum vattn_status vattn_index_calibrate(struct vattn_index * x, const struct vattn_kv * kv, const float * q_second_moment) {
+    enum vattn_status status = vattn_index_calibrate_begin(x, kv);
+    for (int32_t g = 0; status == VATTN_STATUS_OK && g < x->plan->opt.n_kv_heads; g++) {
+        status = vattn_index_calibrate_head(x, kv, q_second_moment, g);
+    }
+    return status == VATTN_STATUS_OK ? vattn_index_calibrate_end(x) : status;
 }
 
 /* -------------------------------------------------------------------------------------------------------- validate */

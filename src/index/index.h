@@ -11,7 +11,8 @@
 /* The code of one KV head. d = head_dim; coordinates are sorted by falling eigenvalue. */
 struct vattn_code_book {
     struct vattn_code_layout layout;
-    bool halves;        /* of the next two: f16, else f32 (strict plans, whose bounds are about these very numbers) */
+    bool halves;        /* basis and inverse: f16, else f32 (strict plans, whose bounds are about these very numbers) */
+    bool fitted;        /* by the last calibration, or the one under way */
     void * basis;       /* [d][d] row a: y_a = <basis_a, k> - shift_a */
     void * inverse;     /* [d][d] row a: weight of y_a in <q, k> is <inverse_a, q> */
     float * shift;      /* [d] <basis_a, mean> */

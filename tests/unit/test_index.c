@@ -107,6 +107,31 @@ static void bad_rows_stay_uncovered(void ** state) {
 }
 
 /* Proxy scores off the escape list err by what the code book says. */
+/* KV heads calibrated one by one, in any order, give the index that calibrating all at once does. */
+static void calibration_in_parts(void ** state) {
+    (void)state;
+    struct vattn_options o = layer_options(6, 3, 64, 2048);
+    struct layer l;
+    layer_make(&l, &o, 25);
+    layer_index(&l);
+    const size_t bytes = 3 * (size_t)l.index->capacity * l.index->token_bytes;
+    uint8_t * whole = malloc(bytes);
+    memcpy(whole, l.index->codes, bytes);
+    assert_int_equal(vattn_index_calibrate_begin(l.index, &l.kv), VATTN_STATUS_OK);
+    assert_false(vattn_index_calibrated(l.index));
+    assert_int_equal(vattn_index_covered(l.index, 0, 2048), 0);
+    assert_int_equal(vattn_index_calibrate_head(l.index, &l.kv, l.moment, 2), VATTN_STATUS_OK);
+    assert_int_equal(vattn_index_calibrate_head(l.index, &l.kv, l.moment, 0), VATTN_STATUS_OK);
+    assert_int_equal(vattn_index_calibrate_head(l.index, &l.kv, l.moment, 3), VATTN_STATUS_INVALID_ARGUMENT);
+    assert_int_equal(vattn_index_calibrate_end(l.index), VATTN_STATUS_NOT_CALIBRATED); /* one is missing */
+    assert_int_equal(vattn_index_calibrate_head(l.index, &l.kv, l.moment, 1), VATTN_STATUS_OK);
+    assert_int_equal(vattn_index_calibrate_end(l.index), VATTN_STATUS_OK);
+    assert_int_equal(vattn_index_encode(l.index, &l.kv, 0, 2048), VATTN_STATUS_OK);
+    assert_memory_equal(whole, l.index->codes, bytes);
+    free(whole);
+    layer_free(&l);
+}
+
 static void proxies(void ** state) {
     (void)state;
     struct vattn_options o = layer_options(2, 1, 64, 2048);
@@ -162,6 +187,6 @@ static void bytes_within_budget(void ** state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(program), cmocka_unit_test(validate_names_damage),
                                        cmocka_unit_test(bad_rows_stay_uncovered), cmocka_unit_test(proxies),
-                                       cmocka_unit_test(bytes_within_budget)};
+                                       cmocka_unit_test(bytes_within_budget), cmocka_unit_test(calibration_in_parts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
