@@ -193,8 +193,7 @@ VATTN_API void vattn_index_free(struct vattn_index * index);
  * Basis = eigenvectors of S^1/2 Cov(K) S^1/2 with S = E[q q'] + 0.3 tr/d I, bits by reverse water-filling.
  *   kv               its visible rows are sampled for mean and covariance (at least 64 of them)
  *   q_second_moment  [n_kv_heads][head_dim][head_dim] mean of q q' (q not multiplied by scale); NULL = identity
- * Allocates while it runs.  One calibration at a time in a process: OpenBLAS behind LAPACK is not safe for threads
- * (a wrong code makes heads exact).
+ * Allocates while it runs.  Different indexes may be calibrated at the same time.
  * Errors: NOT_FINITE, NO_MEMORY, INVALID_ARGUMENT; the index is uncalibrated then.
  */
 VATTN_API enum vattn_status vattn_index_calibrate(struct vattn_index * index, const struct vattn_kv * kv,

@@ -4,13 +4,13 @@
  */
 #include "index/index.h"
 
-#include <lapacke.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/half.h"
 #include "base/sums.h"
+#include "index/eigen.h"
 
 #define REGULARISE 0.3 /* share of tr(S)/d added to the diagonal: queries of later steps differ from the prompt's */
 
@@ -79,11 +79,6 @@ static void multiply(const double * a, const double * b, double * c, int32_t d, 
     }
 }
 
-/* Eigenvectors in the columns of a, eigenvalues rising. */
-static bool eigen(double * a, double * values, int32_t d) {
-    return LAPACKE_dsyevd(LAPACK_ROW_MAJOR, 'V', 'U', d, a, d, values) == 0;
-}
-
 /*
  * root = S^1/2, inverse = S^-1/2 of the regularised second moment, in units in which its mean eigenvalue is about 1: no
  * entry of a basis exceeds sqrt(d) or is needed below f16's range.  work, values: [d][d], [d]
@@ -103,7 +98,7 @@ static bool moment_roots(const float * moment, int32_t d, double * root, double 
         work[i] = (work[i] + (i % (d + 1) == 0 ? REGULARISE * trace / d : 0.0)) / unit;
     }
     trace /= unit;
-    if (!eigen(work, values, d)) {
+    if (!vattn_eigen(work, values, d)) {
         return false;
     }
     for (int32_t i = 0; i < d; i++) {
@@ -253,7 +248,7 @@ enum vattn_status vattn_code_book_build(struct vattn_code_book * book, int32_t d
                 a[i * d + j] = a[j * d + i] = 0.5 * (a[i * d + j] + a[j * d + i]);
             }
         }
-        ok = eigen(a, values, d);
+        ok = vattn_eigen(a, values, d);
     }
     if (ok) {
         for (int32_t i = 0; i < d; i++) {

@@ -4,8 +4,10 @@
  * against exact scores; what damage validate must name.
  */
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -15,6 +17,7 @@
 
 #include "base/half.h"
 #include "base/random.h"
+#include "index/eigen.h"
 #include "index/index.h"
 #include "unit/layer.h"
 
@@ -106,7 +109,75 @@ static void bad_rows_stay_uncovered(void ** state) {
     layer_free(&l);
 }
 
-/* Proxy scores off the escape list err by what the code book says. */
+enum { ROUNDS = 40, KV_HEADS = 4 };
+
+struct crew {
+    struct layer * l;
+    _Atomic int32_t next;
+};
+
+static void * calibrate_some(void * data) {
+    struct crew * crew = data;
+    for (int32_t g = atomic_fetch_add(&crew->next, 1); g < KV_HEADS; g = atomic_fetch_add(&crew->next, 1)) {
+        (void)vattn_index_calibrate_head(crew->l->index, &crew->l->kv, crew->l->moment, g);
+    }
+    return NULL;
+}
+
+/* Threads give the same index every time: OpenBLAS alone, called by two threads at once, does not. */
+static void calibration_by_threads(void ** state) {
+    (void)state;
+    struct vattn_options o = layer_options(2 * KV_HEADS, KV_HEADS, 64, 1024);
+    struct layer l;
+    layer_make(&l, &o, 26);
+    layer_index(&l);
+    const size_t bytes = KV_HEADS * (size_t)l.index->capacity * l.index->token_bytes;
+    uint8_t * alone = malloc(bytes);
+    memcpy(alone, l.index->codes, bytes);
+    for (int32_t round = 0; round < ROUNDS; round++) {
+        struct crew crew = {.l = &l, .next = 0};
+        pthread_t other;
+        assert_int_equal(vattn_index_calibrate_begin(l.index, &l.kv), VATTN_STATUS_OK);
+        assert_int_equal(pthread_create(&other, NULL, calibrate_some, &crew), 0);
+        calibrate_some(&crew);
+        assert_int_equal(pthread_join(other, NULL), 0);
+        assert_int_equal(vattn_index_calibrate_end(l.index), VATTN_STATUS_OK);
+        assert_int_equal(vattn_index_encode(l.index, &l.kv, 0, l.kv.n_keys), VATTN_STATUS_OK);
+        assert_memory_equal(alone, l.index->codes, bytes);
+    }
+    free(alone);
+    layer_free(&l);
+}
+
+/* The check of eigenvectors takes those of LAPACK, and none that are damaged. */
+static void eigenvectors_are_checked(void ** state) {
+    (void)state;
+    enum { D = 48 };
+    static double matrix[D * D], v[D * D], values[D];
+    for (int32_t i = 0; i < D; i++) {
+        for (int32_t j = 0; j < D; j++) {
+            matrix[i * D + j] = 1.0 / (1.0 + i + j) + (i == j ? 0.01 * (i % 5) : 0.0);
+        }
+    }
+    memcpy(v, matrix, sizeof v);
+    assert_true(vattn_eigen(v, values, D));
+    assert_true(vattn_eigen_check(matrix, v, values, D));
+    v[5 * D + 7] += 1e-6;
+    assert_false(vattn_eigen_check(matrix, v, values, D));
+    v[5 * D + 7] -= 1e-6;
+    values[7] += 1e-6;
+    assert_false(vattn_eigen_check(matrix, v, values, D));
+    values[7] -= 1e-6;
+    for (int32_t i = 0; i < D; i++) { /* the same vector twice */
+        v[i * D + D - 2] = v[i * D + D - 1];
+    }
+    values[D - 2] = values[D - 1];
+    assert_false(vattn_eigen_check(matrix, v, values, D));
+    matrix[3] = NAN;
+    memcpy(v, matrix, sizeof v);
+    assert_false(vattn_eigen(v, values, D));
+}
+
 /* KV heads calibrated one by one, in any order, give the index that calibrating all at once does. */
 static void calibration_in_parts(void ** state) {
     (void)state;
@@ -132,6 +203,7 @@ static void calibration_in_parts(void ** state) {
     layer_free(&l);
 }
 
+/* Proxy scores off the escape list err by what the code book says. */
 static void proxies(void ** state) {
     (void)state;
     struct vattn_options o = layer_options(2, 1, 64, 2048);
@@ -187,6 +259,7 @@ static void bytes_within_budget(void ** state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(program), cmocka_unit_test(validate_names_damage),
                                        cmocka_unit_test(bad_rows_stay_uncovered), cmocka_unit_test(proxies),
-                                       cmocka_unit_test(bytes_within_budget), cmocka_unit_test(calibration_in_parts)};
+                                       cmocka_unit_test(bytes_within_budget), cmocka_unit_test(calibration_in_parts),
+                                       cmocka_unit_test(calibration_by_threads), cmocka_unit_test(eigenvectors_are_checked)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
