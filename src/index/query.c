@@ -13,7 +13,8 @@
 static float class_weights(const float * t, int32_t n, int8_t * weight) {
     float top = 0.0F;
     for (int32_t a = 0; a < n; a++) {
-        top = fmaxf(top, fabsf(t[a]));
+        const float size = fabsf(t[a]);
+        top = size > top ? size : top; /* fmaxf is a call */
     }
     float scale = top / 127.0F;
     for (int32_t a = 0; a < n; a++) {

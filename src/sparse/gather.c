@@ -161,7 +161,7 @@ static void measure_rows(struct vattn_call * c, int32_t g, int32_t chunk, const 
     struct vattn_rows values = vattn_v_rows(c->in.kv, g), means = vattn_sparse_means(c, g);
     for (int32_t k = 0; k < n; k++) {
         float pi = (float)prob[k] * (1.0F / VATTN_PROB_ONE), share = 1.0F / gain[k];
-        key_root[k] = sqrtf(fmaxf(share - pi, 0.0F));
+        key_root[k] = sqrtf(share > pi ? share - pi : 0.0F); /* fmaxf is a call */
         value_root[k] = sqrtf(1.0F - share);
     }
     values.index = rows;

@@ -59,17 +59,46 @@ static double upper_tail(double f, double d1, double d2) {
     return vattn_incomplete_beta(d2 / 2.0, d1 / 2.0, d2 / (d2 + d1 * f));
 }
 
-double vattn_f_quantile(double delta, double d1, double d2) {
-    double low = -40.0, high = 40.0; /* log f; false position on log tail, guarded by bisection */
-    for (int i = 0; i < 60 && high - low > 1e-10; i++) {
-        double mid = 0.5 * (low + high);
-        if (upper_tail(exp(mid), d1, d2) > delta) {
-            low = mid;
-        } else {
-            high = mid;
-        }
+/* log P(F > e^y) - log delta, falling in y and nearly straight far out */
+static double excess(double y, double delta, double d1, double d2) {
+    return log(fmax(upper_tail(exp(y), d1, d2), 1e-300) / delta);
+}
+
+/* An end of the search for a root of `excess`. */
+struct end {
+    double y, g;
+};
+
+/* The other end from y = 0 outwards, in steps that double. */
+static void bracket(double delta, double d1, double d2, struct end * low, struct end * high) {
+    const double start = excess(0.0, delta, d1, d2), way = start > 0.0 ? 1.0 : -1.0;
+    struct end at = {0.0, start}, before = at;
+    for (double step = 0.5; at.g * way > 0.0 && step < 512.0; step *= 2.0) {
+        before = at;
+        at.y += way * step;
+        at.g = excess(at.y, delta, d1, d2);
     }
-    return exp(high);
+    *low = way > 0.0 ? before : at;
+    *high = way > 0.0 ? at : before;
+}
+
+double vattn_f_quantile(double delta, double d1, double d2) {
+    struct end low, high;
+    bracket(delta, d1, d2, &low, &high);
+    for (int i = 0, last = 0; i < 100 && high.y - low.y > 1e-10; i++) { /* false position, Illinois variant */
+        double y = i % 8 == 7 ? 0.5 * (low.y + high.y) : (low.y * high.g - high.y * low.g) / (high.g - low.g);
+        struct end at = {y, excess(y, delta, d1, d2)};
+        if (fabs(at.g) < 1e-12) {
+            return exp(y + 1e-12);
+        }
+        int side = at.g > 0.0 ? -1 : 1;
+        *(side < 0 ? &low : &high) = at;
+        if (side == last) { /* the end that stays put counts half */
+            *(side < 0 ? &high.g : &low.g) *= 0.5;
+        }
+        last = side;
+    }
+    return exp(high.y);
 }
 
 void vattn_quantile_init(struct vattn_quantile * table, double delta) {
