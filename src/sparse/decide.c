@@ -3,7 +3,7 @@
  * After a look: which heads pass, which KV heads are done, open for another look, or exact.
  *
  * A head passes iff  c (V + bias^2) <= eps^2 (||o||^2 - V),  c = quantile of F(nu, 2 neff),  and the guards hold:
- *     A   a0 <= 0.01: the denominator is known to 10 %
+ *     A   a0 <= 0.01: the denominator, a sum over the keys that were read, is known to 10 %; else more keys are read, not values
  *     C   no single draw may carry more than 1/B of the allowed error:
  *         t <= log2(eps ||o|| D / (B v_rms)),  B = max(7, 2.1 exp(2 sigma)), sigma in nats, times ln(1/delta) / ln(20) for
  *         delta below .05;  tk <= the same with 12 B, times ||o - c|| / (1.5 v_rms) where that is above 1
@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define A0_MOST    0.01
+#define A0_STEP    1.0F /* octaves that tk falls at least where guard A failed before: rows may be at the floor, or another head's */
 #define OVERSHOOT  1.05 /* and the spread of a variance estimate from so many draws */
 #define CAP_LEAST  7.0
 #define CAP_SIGMA  2.1
@@ -80,7 +81,16 @@ static bool everything_sure(const struct vattn_call * c, int32_t h) {
     return s->groups[h / c->plan->group].rows_read == c->n_visible && s->heads[h].evidence.draws == 0;
 }
 
-/* Verdict on one head; lowers the caps of the design where guard C failed. */
+/* Octaves that tk must fall for guard A: a0 is a sum over (1 - pi1)/pi1^2, and t, which chooses among keys that are read, has no part in it. */
+static float keys_needed(double a0, int32_t looks) {
+    if (!(a0 > A0_MOST)) {
+        return 0.0F;
+    }
+    float octaves = fminf((float)log2(1.1 * a0 / A0_MOST), KEY_STEP);
+    return looks > 0 ? fmaxf(octaves, A0_STEP) : octaves;
+}
+
+/* Verdict on one head; lowers the caps of the design where guard A or C failed. */
 static void judge_head(struct vattn_call * c, int32_t h, double allowed, bool enough, double fall) {
     struct vattn_sparse * s = c->sparse;
     struct vattn_head * head = &s->heads[h];
@@ -89,12 +99,10 @@ static void judge_head(struct vattn_call * c, int32_t h, double allowed, bool en
     set_caps(c, h, allowed);
     bool heavy = s->thresholds[h] > head->last_cap + CAP_SLACK || s->key_thresholds[h] > head->last_key_cap + CAP_SLACK;
     heavy = heavy && !all;
-    if (head->evidence.a0 > A0_MOST) {
-        fall = fmax(fall, 1.1 * head->evidence.a0 / A0_MOST);
-    }
     fall = blind ? 4.0 : fall;
     head->cap = fminf(s->thresholds[h], fmaxf(head->last_cap, s->thresholds[h] - CAP_STEP));
     head->key_cap = fmaxf(head->last_key_cap, s->key_thresholds[h] - KEY_STEP);
+    head->key_cap = fminf(head->key_cap, s->key_thresholds[h] - keys_needed(head->evidence.a0, s->groups[h / c->plan->group].looks));
     head->passed = enough && !heavy && !blind && head->evidence.a0 <= A0_MOST;
     head->fall = head->passed || (enough && heavy && fall <= 1.0) ? 1.0 : fmax(fall, 1.0);
 }
