@@ -6,7 +6,7 @@
  *     A   a0 <= 0.01: the denominator, a sum over the keys that were read, is known to 10 %; else more keys are read, not values
  *     C   no single draw may carry more than 1/B of the allowed error:
  *         t <= log2(eps ||o|| D / (B v_rms)),  B = max(7, 2.1 exp(2 sigma)), sigma in nats, times ln(1/delta) / ln(20) for
- *         delta below .05;  tk <= the same with 12 B, times ||o - c|| / (1.5 v_rms) where that is above 1
+ *         delta below .05;  tk <= the same with B times max(6, 8 ||o - c|| / v_rms)
  *     N   something was drawn by chance, or everything was read
  */
 #include "sparse/sparse.h"
@@ -24,7 +24,7 @@
 #define KEY_STEP   4.0F
 #define CAP_SLACK  0.1F
 #define CLAIM_LEAST 0.5 /* part of eps */
-#define FAR_OUTPUT 1.5  /* |o - c| / v_rms of an output that is far from the mean value */
+#define FAR_OUTPUT 0.75 /* |o - c| / v_rms of an output that is far from the mean value */
 #define LN2        0.6931471805599453
 
 /* bound / allowed if the variance were `fall` times smaller from `fall` times as many draws */
@@ -48,7 +48,8 @@ static double fall_needed(const struct vattn_plan * plan, const struct vattn_evi
 
 /*
  * The design of the keys knows how far a value is from the mean value c, not from the output.  Where the output itself is far from c,
- * rows near c matter more than it thinks: by up to 1 + |o - c| / |v - c|.  Outputs of usual distance are in B already.
+ * rows near c matter more than it thinks: by up to 1 + |o - c| / |v - c|, and |v - c| counts as v_rms / 2 at least.  Outputs of usual
+ * distance (median .2 to .6 v_rms) are in CAP_KEYS already: it holds up to FAR_OUTPUT, beyond it the care is 8 |o - c| / v_rms.
  */
 static double far_output(const struct vattn_call * c, int32_t h) {
     const struct vattn_code_book * book = &c->in.index->books[h / c->plan->group];
