@@ -24,6 +24,7 @@
 #define KEY_STEP   4.0F
 #define CAP_SLACK  0.1F
 #define CLAIM_LEAST 0.5 /* part of eps */
+#define CLAIM_MORE  1.25 /* the bound is of a V that let the call pass: rather a low one */
 #define FAR_OUTPUT 0.75 /* |o - c| / v_rms of an output that is far from the mean value */
 #define LN2        0.6931471805599453
 
@@ -221,7 +222,8 @@ void vattn_sparse_decide_layer(struct vattn_call * c) {
  * allowed error, not against the variance that the others show.
  */
 static float claimed(const struct vattn_plan * plan, const struct vattn_evidence * e, double bound) {
-    return (float)fmax(CLAIM_LEAST * plan->opt.eps, bound / vattn_evidence_allowed(e, 1.0));
+    double found = bound / vattn_evidence_allowed(e, 1.0), eps = plan->opt.eps;
+    return (float)fmax(found, fmin(eps, fmax(CLAIM_LEAST * eps, CLAIM_MORE * found)));
 }
 
 static void certify(struct vattn_call * c, int32_t g, int32_t h, int64_t rows_k, int64_t bytes) {
