@@ -247,8 +247,8 @@ struct vattn_certificate {
     int64_t rows_k;        /* rows of which only K was read in full */
     int64_t bytes;         /* everything read for the KV head in this call: K, V, codes, side tables */
     float error;           /* estimated relative standard error of the output, 0 where exact */
-    float bound;           /* claimed bound on ||out - o|| / ||o||, exceeded with probability delta at most; never below
-                            * eps / 2 for a sample of method sparse; 1e-5 exact, inf uncertified */
+    float bound;           /* claimed bound on ||out - o|| / ||o||, exceeded with probability delta at most; for a sample of
+                            * method sparse 1.25 times what it says, within eps / 2 ... eps; 1e-5 exact, inf uncertified */
 };
 
 struct vattn_input {

@@ -3,10 +3,10 @@
  * After a look: which heads pass, which KV heads are done, open for another look, or exact.
  *
  * A head passes iff  c (V + bias^2) <= eps^2 (||o||^2 - V),  c = quantile of F(nu, 2 neff),  and the guards hold:
- *     A   a0 <= 0.01: the denominator is known to 10 %
+ *     A   a0 <= 0.01: the denominator, a sum over the keys that were read, is known to 10 %; else more keys are read, not values
  *     C   no single draw may carry more than 1/B of the allowed error:
  *         t <= log2(eps ||o|| D / (B v_rms)),  B = max(7, 2.1 exp(2 sigma)), sigma in nats, times ln(1/delta) / ln(20) for
- *         delta below .05;  tk <= the same with 12 B, times ||o - c|| / (1.5 v_rms) where that is above 1
+ *         delta below .05;  tk <= the same with B times max(6, 8 ||o - c|| / v_rms)
  *     N   something was drawn by chance, or everything was read
  */
 #include "sparse/sparse.h"
@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define A0_MOST    0.01
+#define A0_STEP    1.0F /* octaves that tk falls at least where guard A failed before: rows may be at the floor, or another head's */
 #define OVERSHOOT  1.05 /* and the spread of a variance estimate from so many draws */
 #define CAP_LEAST  7.0
 #define CAP_SIGMA  2.1
@@ -23,7 +24,8 @@
 #define KEY_STEP   4.0F
 #define CAP_SLACK  0.1F
 #define CLAIM_LEAST 0.5 /* part of eps */
-#define FAR_OUTPUT 1.5  /* |o - c| / v_rms of an output that is far from the mean value */
+#define CLAIM_MORE  1.25 /* the bound is of a V that let the call pass: rather a low one */
+#define FAR_OUTPUT 0.75 /* |o - c| / v_rms of an output that is far from the mean value */
 #define LN2        0.6931471805599453
 
 /* bound / allowed if the variance were `fall` times smaller from `fall` times as many draws */
@@ -47,7 +49,8 @@ static double fall_needed(const struct vattn_plan * plan, const struct vattn_evi
 
 /*
  * The design of the keys knows how far a value is from the mean value c, not from the output.  Where the output itself is far from c,
- * rows near c matter more than it thinks: by up to 1 + |o - c| / |v - c|.  Outputs of usual distance are in B already.
+ * rows near c matter more than it thinks: by up to 1 + |o - c| / |v - c|, and |v - c| counts as v_rms / 2 at least.  Outputs of usual
+ * distance (median .2 to .6 v_rms) are in CAP_KEYS already: it holds up to FAR_OUTPUT, beyond it the care is 8 |o - c| / v_rms.
  */
 static double far_output(const struct vattn_call * c, int32_t h) {
     const struct vattn_code_book * book = &c->in.index->books[h / c->plan->group];
@@ -80,7 +83,16 @@ static bool everything_sure(const struct vattn_call * c, int32_t h) {
     return s->groups[h / c->plan->group].rows_read == c->n_visible && s->heads[h].evidence.draws == 0;
 }
 
-/* Verdict on one head; lowers the caps of the design where guard C failed. */
+/* Octaves that tk must fall for guard A: a0 is a sum over (1 - pi1)/pi1^2, and t, which chooses among keys that are read, has no part in it. */
+static float keys_needed(double a0, int32_t looks) {
+    if (!(a0 > A0_MOST)) {
+        return 0.0F;
+    }
+    float octaves = fminf((float)log2(1.1 * a0 / A0_MOST), KEY_STEP);
+    return looks > 0 ? fmaxf(octaves, A0_STEP) : octaves;
+}
+
+/* Verdict on one head; lowers the caps of the design where guard A or C failed. */
 static void judge_head(struct vattn_call * c, int32_t h, double allowed, bool enough, double fall) {
     struct vattn_sparse * s = c->sparse;
     struct vattn_head * head = &s->heads[h];
@@ -89,12 +101,10 @@ static void judge_head(struct vattn_call * c, int32_t h, double allowed, bool en
     set_caps(c, h, allowed);
     bool heavy = s->thresholds[h] > head->last_cap + CAP_SLACK || s->key_thresholds[h] > head->last_key_cap + CAP_SLACK;
     heavy = heavy && !all;
-    if (head->evidence.a0 > A0_MOST) {
-        fall = fmax(fall, 1.1 * head->evidence.a0 / A0_MOST);
-    }
     fall = blind ? 4.0 : fall;
     head->cap = fminf(s->thresholds[h], fmaxf(head->last_cap, s->thresholds[h] - CAP_STEP));
     head->key_cap = fmaxf(head->last_key_cap, s->key_thresholds[h] - KEY_STEP);
+    head->key_cap = fminf(head->key_cap, s->key_thresholds[h] - keys_needed(head->evidence.a0, s->groups[h / c->plan->group].looks));
     head->passed = enough && !heavy && !blind && head->evidence.a0 <= A0_MOST;
     head->fall = head->passed || (enough && heavy && fall <= 1.0) ? 1.0 : fmax(fall, 1.0);
 }
@@ -212,7 +222,8 @@ void vattn_sparse_decide_layer(struct vattn_call * c) {
  * allowed error, not against the variance that the others show.
  */
 static float claimed(const struct vattn_plan * plan, const struct vattn_evidence * e, double bound) {
-    return (float)fmax(CLAIM_LEAST * plan->opt.eps, bound / vattn_evidence_allowed(e, 1.0));
+    double found = bound / vattn_evidence_allowed(e, 1.0), eps = plan->opt.eps;
+    return (float)fmax(found, fmin(eps, fmax(CLAIM_LEAST * eps, CLAIM_MORE * found)));
 }
 
 static void certify(struct vattn_call * c, int32_t g, int32_t h, int64_t rows_k, int64_t bytes) {

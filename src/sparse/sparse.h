@@ -227,9 +227,9 @@ void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t
 void vattn_sparse_decide(struct vattn_call * c, int32_t g);
 void vattn_sparse_decide_layer(struct vattn_call * c);
 /* Guard C, log2 units: the largest t for an error of `allowed` v_rms, relative to log2 D; keys: CAP_KEYS less.
- * Six is too little: far-output misses 1.06 % at delta .01 (docs/statistics.md, "Why twelve"). */
+ * Six are for outputs near the mean value; far ones get more after the first look (docs/statistics.md, "Why six"). */
 double vattn_sparse_cap(const struct vattn_call * c, int32_t h, double allowed);
-#define VATTN_CAP_KEYS 12.0
+#define VATTN_CAP_KEYS 6.0
 /* Rows of which only K was read, and all bytes read for a KV head by the sparse path. */
 void vattn_sparse_account(struct vattn_call * c, int32_t g, int64_t * rows_k, int64_t * bytes);
 void vattn_sparse_finish(struct vattn_call * c, int32_t g);

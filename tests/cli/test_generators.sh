@@ -17,6 +17,15 @@ says 'plain step 0: n 1500'
 expect 0 "$vattn" verify --generator far-output --draws 400 --json "$dir/far.json"
 awk -F'[:,]' '/"worst_miss_rate"/ { found = 1; exit !($2 < 0.02) } END { if (!found) exit 1 }' "$dir/far.json" || fail "far outputs are missed"
 
+# Guard A, the denominator: a head whose few keys carry it too unevenly needs more keys. When it was given more values instead, nothing
+# changed from look to look, a third of the calls ended exact, and a larger eps read more rows: 14 % here.
+for eps in 0.1 0.2; do
+    expect 0 "$vattn" verify --generator proxy-error-values --scope layer --eps $eps --steps 0 --draws 60 --json "$dir/a-$eps.json"
+done
+awk -F'[:,]' '/"rows_kv_fraction"/ { rows[FILENAME] = $2; nextfile }
+    END { exit !(rows[ARGV[2]] > 0 && rows[ARGV[2]] < 0.02 && rows[ARGV[2]] <= rows[ARGV[1]]) }' "$dir/a-0.1.json" "$dir/a-0.2.json" ||
+    fail "guard A burns looks: a larger eps reads more rows"
+
 # A saved capture is the same capture: the part that the index may see, the queries, every row.
 mkdir "$dir/saved"
 expect 0 "$vattn" verify --generator drift-keys,hidden-needles --keys 2000 --data-seed 5 --save "$dir/saved"
