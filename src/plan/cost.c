@@ -4,13 +4,15 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/row.h"
+
 /* Multiplications take so many times what they take with AVX-512. */
 static double slowness(const struct vattn_kernels * kern) {
     return strcmp(kern->name, "avx512") == 0 ? 1.0 : strcmp(kern->name, "generic") == 0 ? 16.0 : 1.6;
 }
 
 static double row_bytes(int32_t dim, enum vattn_type type) {
-    return (double)dim * (type == VATTN_TYPE_F32 ? 4.0 : 2.0);
+    return (double)vattn_row_size(type, dim);
 }
 
 struct vattn_cost vattn_cost_of(const struct vattn_options * o, const struct vattn_kernels * kern) {

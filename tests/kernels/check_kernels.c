@@ -112,7 +112,8 @@ static void fail(struct check * check, const char * kernel, const char * detail,
 /* One case: rows of dim elements, contiguous or gathered. */
 struct shape {
     int32_t n, n_heads, dim;
-    bool is_f16, gather, at_end;
+    enum vattn_type type;
+    bool gather, at_end;
     ptrdiff_t ld;
     enum kind kind;
     size_t stride;
@@ -138,17 +139,20 @@ static struct shape draw_shape(struct check * check, int32_t trial) {
         s.n_heads = 1 + draw_below(check, 8);
         s.n = 1 + draw_below(check, 70);
     }
-    s.is_f16 = (draw(check) & 3) != 0;
+    s.type = (enum vattn_type)draw_below(check, VATTN_TYPE_COUNT);
+    if (vattn_row_bytes(s.type, s.dim) == 0) { /* q8_0 in blocks of 32 */
+        s.dim = (s.dim + 31) / 32 * 32;
+    }
     s.gather = draw(check) & 1;
     s.at_end = draw(check) & 1;
     s.ld = s.n + draw_below(check, 9);
     s.kind = (enum kind)draw_below(check, N_KINDS);
-    const size_t element = s.is_f16 ? 2 : 4;
-    s.stride = (size_t)s.dim * element;
-    s.stride += draw(check) & 1 ? 0 : element * (size_t)draw_below(check, 40);
+    s.stride = vattn_row_bytes(s.type, s.dim);
+    s.stride += draw(check) & 1 ? 0 : 2 * (size_t)draw_below(check, 80);
     s.stride += draw(check) & 3 ? 0 : 1; /* odd: unaligned elements */
+    static const char * const types[] = {"f32", "f16", "bf16", "q8_0"};
     snprintf(s.text, sizeof s.text, "n %d heads %d dim %d %s %s ld %td stride %zu kind %d", s.n, s.n_heads, s.dim,
-             s.is_f16 ? "f16" : "f32", s.gather ? "gather" : "dense", s.ld, s.stride, (int)s.kind);
+             types[s.type], s.gather ? "gather" : "dense", s.ld, s.stride, (int)s.kind);
     return s;
 }
 
@@ -162,17 +166,16 @@ static struct row_memory draw_rows(struct check * check, const struct shape * s)
     struct row_memory m;
     memset(&m, 0, sizeof m);
     const int32_t n_memory = s->gather ? s->n + 20 : s->n;
-    const size_t element = s->is_f16 ? 2 : 4;
-    const size_t bytes = n_memory == 0 ? 0 : s->stride * (size_t)(n_memory - 1) + (size_t)s->dim * element;
+    const size_t row_bytes = vattn_row_bytes(s->type, s->dim);
+    const size_t bytes = n_memory == 0 ? 0 : s->stride * (size_t)(n_memory - 1) + row_bytes;
+    float x[VATTN_MAX_DIM];
     m.memory = guarded_new(bytes, s->at_end);
     memset(m.memory.at, 0xff, bytes); /* NaN between the rows */
     for (int32_t j = 0; j < n_memory; j++) {
         for (int32_t d = 0; d < s->dim; d++) {
-            char * at = (char *)m.memory.at + s->stride * (size_t)j + (size_t)d * element;
-            const float x = draw_value(check, s->kind);
-            const uint16_t half = vattn_half_from_float(x);
-            memcpy(at, s->is_f16 ? (const void *)&half : (const void *)&x, element);
+            x[d] = draw_value(check, s->kind);
         }
+        vattn_row_write(s->type, x, s->dim, (char *)m.memory.at + s->stride * (size_t)j);
     }
     m.index_memory = guarded_new((size_t)s->n * sizeof(int32_t), s->at_end);
     int32_t * index = m.index_memory.at;
@@ -248,9 +251,8 @@ void check_score(struct check * check) {
         if (s.n > 0) {
             fill(out.at, matrix_size(&s), canary);
         }
-        vattn_ref_score(&m.rows, s.is_f16, q.at, s.n_heads, s.dim, expected, magnitude, s.ld);
-        (s.is_f16 ? check->kernels->score_f16 : check->kernels->score_f32)(&m.rows, q.at, s.n_heads, s.dim, out.at,
-                                                                           s.ld);
+        vattn_ref_score(&m.rows, s.type, q.at, s.n_heads, s.dim, expected, magnitude, s.ld);
+        check->kernels->score[s.type](&m.rows, q.at, s.n_heads, s.dim, out.at, s.ld);
         if (s.n > 0) {
             compare(check, "score", &s, out.at, expected, magnitude, s.dim / 8.0 + 8, s.dim);
         }
@@ -275,9 +277,8 @@ void check_accumulate(struct check * check) {
             expected[i] = (double)((float *)acc.at)[i];
             magnitude[i] = fabs(expected[i]);
         }
-        vattn_ref_accumulate(&m.rows, s.is_f16, weight.at, s.ld, s.n_heads, s.dim, expected, magnitude);
-        (s.is_f16 ? check->kernels->accumulate_f16 : check->kernels->accumulate_f32)(&m.rows, weight.at, s.ld,
-                                                                                     s.n_heads, s.dim, acc.at);
+        vattn_ref_accumulate(&m.rows, s.type, weight.at, s.ld, s.n_heads, s.dim, expected, magnitude);
+        check->kernels->accumulate[s.type](&m.rows, weight.at, s.ld, s.n_heads, s.dim, acc.at);
         struct shape by_dim = s;
         by_dim.n = s.dim;
         by_dim.ld = s.dim;
@@ -311,10 +312,10 @@ void check_deviation(struct check * check) {
         if (s.n > 0) {
             fill(dist2.at, matrix_size(&s), canary);
         }
-        vattn_ref_deviation(&m.rows, s.is_f16, center.at, root.at, s.ld, s.n_heads, s.dim, first, expected2, expected,
+        vattn_ref_deviation(&m.rows, s.type, center.at, root.at, s.ld, s.n_heads, s.dim, first, expected2, expected,
                             magnitude);
-        (s.is_f16 ? check->kernels->deviation_f16 : check->kernels->deviation_f32)(
-            &m.rows, center.at, root.at, s.ld, s.n_heads, s.dim, first, dist2.at, bucket.at);
+        check->kernels->deviation[s.type](&m.rows, center.at, root.at, s.ld, s.n_heads, s.dim, first, dist2.at,
+                                          bucket.at);
         if (s.n > 0) {
             compare(check, "deviation (dist2)", &s, dist2.at, expected2, expected2, s.dim / 8.0 + 12, 4.0 * s.dim);
         }
@@ -353,9 +354,8 @@ void check_offset(struct check * check) {
         double * expected2 = allocate(((size_t)s.n + 1) * sizeof(double));
         double * expected = allocate((size + 1) * sizeof(double));
         fill(out.at, size, canary);
-        vattn_ref_offset(&m.rows, &c.rows, s.is_f16, s.dim, expected2, expected, by_dim.ld);
-        (s.is_f16 ? check->kernels->offset_f16 : check->kernels->offset_f32)(
-            &m.rows, &c.rows, s.dim, dist2.at, trial % 2 ? out.at : NULL, by_dim.ld);
+        vattn_ref_offset(&m.rows, &c.rows, s.type, s.dim, expected2, expected, by_dim.ld);
+        check->kernels->offset[s.type](&m.rows, &c.rows, s.dim, dist2.at, trial % 2 ? out.at : NULL, by_dim.ld);
         compare(check, "offset (dist2)", &by_row, dist2.at, expected2, expected2, s.dim / 8.0 + 12, 4.0 * s.dim);
         if (trial % 2) {
             for (size_t i = 0; i < size; i++) { /* a single rounding: no difference is left */

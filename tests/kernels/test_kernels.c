@@ -37,22 +37,22 @@ static void score_without_last(const struct vattn_rows * rows, const float * q, 
     for (int32_t g = 0; g < n_heads; g++) {
         zeroed[g * dim + dim - 1] = 0;
     }
-    good->score_f16(rows, zeroed, n_heads, dim, out, ld);
+    good->score[VATTN_TYPE_F16](rows, zeroed, n_heads, dim, out, ld);
     free(zeroed);
 }
 
 static void accumulate_once_too_often(const struct vattn_rows * rows, const float * weight, ptrdiff_t ld,
                                       int32_t n_heads, int32_t dim, float * acc) {
-    good->accumulate_f16(rows, weight, ld, n_heads, dim, acc);
+    good->accumulate[VATTN_TYPE_F16](rows, weight, ld, n_heads, dim, acc);
     struct vattn_rows one = *rows;
     one.n = rows->n > 16;
-    good->accumulate_f16(&one, weight, ld, n_heads, dim, acc);
+    good->accumulate[VATTN_TYPE_F16](&one, weight, ld, n_heads, dim, acc);
 }
 
 static void deviation_in_next_bucket(const struct vattn_rows * rows, const float * center, const float * root,
                                      ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,
                                      float * bucket) {
-    good->deviation_f16(rows, center, root, ld, n_heads, dim, first + 32 * 7 + 1, dist2, bucket);
+    good->deviation[VATTN_TYPE_F16](rows, center, root, ld, n_heads, dim, first + 32 * 7 + 1, dist2, bucket);
 }
 
 static void offset_of_one_center(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim,
@@ -64,7 +64,7 @@ static void offset_of_one_center(const struct vattn_rows * rows, const struct va
         same[j] = centers->index[0];
     }
     one.index = same;
-    good->offset_f16(rows, &one, dim, dist2, out, ld);
+    good->offset[VATTN_TYPE_F16](rows, &one, dim, dist2, out, ld);
     free(same);
 }
 
@@ -123,16 +123,16 @@ static void planted_defects_are_found(void ** state) {
     (void)state;
     struct vattn_kernels bad = *good;
     assert_int_equal(failures(bad), 0);
-    bad.score_f16 = score_without_last;
+    bad.score[VATTN_TYPE_F16] = score_without_last;
     assert_true(failures(bad) > 0);
     bad = *good;
-    bad.accumulate_f16 = accumulate_once_too_often;
+    bad.accumulate[VATTN_TYPE_F16] = accumulate_once_too_often;
     assert_true(failures(bad) > 0);
     bad = *good;
-    bad.deviation_f16 = deviation_in_next_bucket;
+    bad.deviation[VATTN_TYPE_F16] = deviation_in_next_bucket;
     assert_true(failures(bad) > 0);
     bad = *good;
-    bad.offset_f16 = offset_of_one_center;
+    bad.offset[VATTN_TYPE_F16] = offset_of_one_center;
     assert_true(failures(bad) > 0);
     bad = *good;
     bad.max = max_with_zero;
