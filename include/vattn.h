@@ -113,7 +113,7 @@ VATTN_API bool vattn_scope_parse(const char * name, enum vattn_scope * out);
 VATTN_API size_t vattn_row_bytes(enum vattn_type type, int32_t n);
 
 /* A row as floats, exactly, and floats as a row: to nearest even, Q8_0 as ggml does it (scale = max |x| / 127 of a block
- * in f16).  n is such that vattn_row_bytes is not 0; the row may lie at any address. */
+ * in f16; a block that is not finite gets a scale that is NaN).  n is such that vattn_row_bytes is not 0; the row may lie at any address. */
 VATTN_API void vattn_row_read(enum vattn_type type, const void * row, int32_t n, float * x);
 VATTN_API void vattn_row_write(enum vattn_type type, const float * x, int32_t n, void * row);
 

@@ -25,21 +25,28 @@ static uint16_t bf16_from_float(float x) {
     return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
 }
 
-/* ggml's reference: the scale is rounded to f16 after the integers were found with the unrounded one.  What is not finite
- * has no integers; a scale that is NaN says so. */
+/*
+ * As ggml's code for AVX2 does it: integers by the unrounded scale, to nearest even (by adding 1.5 * 2^23, which leaves them in
+ * the last bits).  What is not finite has no integers; a scale that is NaN says so.  Plain loops, which compilers turn
+ * into vectors: floats of one sign are ordered like their bits.
+ */
 static void write_block(const float * x, char * block) {
-    float most = 0.0F;
-    bool finite = true;
+    uint32_t bits[VATTN_Q8_ELEMENTS], most = 0;
+    memcpy(bits, x, sizeof bits);
     for (int32_t i = 0; i < VATTN_Q8_ELEMENTS; i++) {
-        most = fmaxf(most, fabsf(x[i]));
-        finite = finite && isfinite(x[i]);
+        const uint32_t size = bits[i] & 0x7fffffffu;
+        most = size > most ? size : most;
     }
-    const float scale = finite ? most / 127.0F : NAN, inverse = scale >= 0x1p-126F ? 1.0F / scale : 0.0F;
+    const float largest = vattn_float_from_bits(most), scale = most < 0x7f800000u ? largest / 127.0F : NAN;
     const uint16_t half = vattn_half_from_float(scale);
-    memcpy(block, &half, sizeof half);
+    const float inverse = scale >= 0x1p-100F ? 127.0F / largest : 0.0F; /* smaller ones are 0 in f16 */
+    int8_t value[VATTN_Q8_ELEMENTS];
     for (int32_t i = 0; i < VATTN_Q8_ELEMENTS; i++) {
-        block[2 + i] = (char)(int8_t)(finite ? roundf(x[i] * inverse) : 0.0F);
+        const float product = isfinite(scale) ? x[i] * inverse : 0.0F;
+        value[i] = (int8_t)(int32_t)(vattn_float_bits(product + 0x1.8p23F) - 0x4b400000u);
     }
+    memcpy(block, &half, sizeof half);
+    memcpy(block + 2, value, sizeof value);
 }
 
 void vattn_row_write(enum vattn_type type, const float * x, int32_t n, void * row) {
