@@ -2,7 +2,7 @@
 #
 #   make            build the library, the plug-in and the command       (build/release)
 #   make test       install what is missing, build twice, run every test
-#   make run        the demo: MODEL= TEXT= NPROMPT= NDECODE= EPS= DELTA= THREADS=
+#   make run        the demo: MODEL= TEXT= NPROMPT= NDECODE= EPS= DELTA= THREADS= KVTYPE=
 #   make shape      the widths of Llama-3.1-8B with random weights, over 32k and 128k rows: COPIES='8 32' NDECODE= EPS= DELTA= THREADS=
 #   make cheats     planted cheats, and the case of the laboratory that catches each
 #   make hub        how often the vAttention paper's methods miss: CAPTURES='a.safetensors ...' -> docs/results/hub.md
@@ -15,7 +15,7 @@ JOBS   ?= $(shell nproc)
 PREFIX ?= /usr/local
 
 # Variables of the demo, handed over when given.
-export MODEL TEXT NPROMPT NDECODE EPS DELTA THREADS VATTN_CACHE JOBS
+export MODEL TEXT NPROMPT NDECODE EPS DELTA THREADS KVTYPE VATTN_CACHE JOBS
 
 .PHONY: all deps release dev test check run shape cheats hub methods coverage install clean distclean help
 

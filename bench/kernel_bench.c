@@ -3,7 +3,7 @@
  * Time of every kernel of every tier: ns per row (or token or value), GB/s, and the time as a multiple of streaming the
  * same bytes, cold (buffers far larger than the caches) and warm (a tile that stays in L2).
  *
- *     kernel_bench [tier or "all"] [kernel or "all"] [repetitions] [cold or warm]
+ *     kernel_bench [tier or "all"] [kernel or "all"] [repetitions] [cold or warm] [f32, f16, bf16 or q8_0]
  *
  * Fastest and median of the repetitions; streaming is measured in turn with them.
  */
@@ -28,6 +28,7 @@ static char * center_rows;
 static int32_t reps = 9;
 static const char * only_kernel = "all";
 static const char * only_place = "all";
+static enum vattn_type type = VATTN_TYPE_F16;
 static volatile uint64_t sink;
 
 static double now(void) {
@@ -147,17 +148,17 @@ static void run(const struct job * job) {
             rows.base = cold + job->stride * (size_t)j;
         }
         if (job->in_turn) { /* n counts the rows of all heads */
-            rows.base = cold + job->stride * (size_t)(j / (8 * TILE) * TILE) + (size_t)(j / TILE % 8 * 2 * job->dim);
+            rows.base = cold + job->stride * (size_t)(j / (8 * TILE) * TILE) + (size_t)(j / TILE % 8) * vattn_row_bytes(type, job->dim);
         }
         if (score) {
-            k->score_f16(&rows, query, job->n_heads, job->dim, scores, step);
+            k->score[type](&rows, query, job->n_heads, job->dim, scores, step);
         } else if (offset) {
-            const struct vattn_rows centers = {.base = center_rows, .stride = 2 * (size_t)job->dim, .index = kinds, .n = step};
-            k->offset_f16(&rows, &centers, job->dim, scores, NULL, 0);
+            const struct vattn_rows centers = {.base = center_rows, .stride = vattn_row_bytes(type, job->dim), .index = kinds, .n = step};
+            k->offset[type](&rows, &centers, job->dim, scores, NULL, 0);
         } else if (deviation) {
-            k->deviation_f16(&rows, center, scores, step, job->n_heads, job->dim, j, scores + 16384, bucket);
+            k->deviation[type](&rows, center, scores, step, job->n_heads, job->dim, j, scores + 16384, bucket);
         } else {
-            k->accumulate_f16(&rows, scores, step, job->n_heads, job->dim, acc);
+            k->accumulate[type](&rows, scores, step, job->n_heads, job->dim, acc);
         }
     }
 }
@@ -205,7 +206,7 @@ static void bench(const struct vattn_kernels * kernels) {
             for (int32_t h = 0; h < (op == 3 ? 1 : 5); h++) {
                 for (int32_t mode = 0; mode < 5; mode++) {
                     /* warm tile; contiguous rows; rows of 8 heads side by side; a gather of 3 %; all 8 heads */
-                    const size_t stride = (size_t)d * 2 * (mode >= 2 ? 8 : 1);
+                    const size_t stride = vattn_row_bytes(type, d) * (mode >= 2 ? 8 : 1);
                     const int32_t n_all = (int32_t)((COLD_BYTES / 2) / stride) / TILE * TILE;
                     struct job job = {
                         kernels,   names[op], mode == 0 ? GATHER * 4 : n_all, heads[h], d, stride, mode == 3, mode == 0,
@@ -227,7 +228,7 @@ static void bench(const struct vattn_kernels * kernels) {
                              : mode == 3 ? "gather"
                              : mode == 2 ? "strided"
                                          : "contiguous");
-                    report(&job, text, 2.0 * d);
+                    report(&job, text, (double)vattn_row_bytes(type, d));
                 }
             }
         }
@@ -265,6 +266,10 @@ int main(int argc, char ** argv) {
     only_kernel = argc > 2 ? argv[2] : "all";
     reps = argc > 3 ? atoi(argv[3]) : reps;
     only_place = argc > 4 ? argv[4] : "all";
+    static const char * const types[VATTN_TYPE_COUNT] = {"f32", "f16", "bf16", "q8_0"};
+    for (int32_t t = 0; argc > 5 && t < VATTN_TYPE_COUNT; t++) {
+        type = strcmp(argv[5], types[t]) == 0 ? (enum vattn_type)t : type;
+    }
     reps = reps < 1 ? 1 : reps > MAX_REPS ? MAX_REPS : reps;
     cold = map(COLD_BYTES + (1 << 20));
     scores = map((size_t)MAX_HEADS * MAX_N * sizeof *scores);
@@ -275,7 +280,7 @@ int main(int argc, char ** argv) {
     acc = map(MAX_HEADS * VATTN_MAX_DIM * sizeof *acc);
     center = map(MAX_HEADS * VATTN_MAX_DIM * sizeof *center);
     kinds = map(GATHER * sizeof *kinds);
-    center_rows = map(256 * 2 * VATTN_MAX_DIM);
+    center_rows = map(256 * 4 * VATTN_MAX_DIM);
     bucket = map(VATTN_BUCKETS * MAX_HEADS * VATTN_MAX_DIM * sizeof *bucket);
     for (size_t i = 0; i < COLD_BYTES / 2; i++) {
         const uint16_t half = vattn_half_from_float((float)(draw() >> 8) * 0x1p-23f - 1);

@@ -1,7 +1,7 @@
 /*
  * driver.c - times decoding over a long context and keeps the logits, on llama.cpp's public interface.
  *
- *     vattn-demo -m MODEL -f TEXT -o DIR [-p PROMPT] [-n DECODE] [-t THREADS] [-g] [-s STATE] [-c COPIES] MODE...
+ *     vattn-demo -m MODEL -f TEXT -o DIR [-p PROMPT] [-n DECODE] [-t THREADS] [-g] [-s STATE] [-c COPIES] [-k TYPE[,TYPE]] MODE...
  *
  * One process reads one prompt: the first PROMPT tokens of the text, in batches. Then each MODE decodes the text's own next DECODE
  * tokens one at a time (forced, so that every mode sees the same tokens), and the context is rewound to the end of the prompt.
@@ -11,6 +11,8 @@
  *                 prompts take many minutes. stock-fa-off needs a file of its own: its cache has another layout.
  *     -c COPIES   after the prompt the cache holds its rows so many times, each copy at the positions after the last one. Good for times
  *                 at depths whose prompt would take an hour, and for nothing else: no model has ever seen such a text.
+ *
+ *     -k TYPE     of the cache, keys and values or both: f32, f16 (default), bf16, q8_0. The host has quantised values with -fa on only.
  *
  *     stock-fa-on, stock-fa-off    the host alone; the two differ in the layout of the cache, so each needs its own process
  *     anything else                a method of the plug-in, which GGML_BACKEND_PATH must name
@@ -43,6 +45,7 @@ struct options {
     char ** modes;
     int n_modes;
     const char * state;
+    enum ggml_type k_type, v_type;
     bool stock, flash_attn, greedy;
 };
 
@@ -88,9 +91,31 @@ static double median(double * values, int32_t n) {
     return n % 2 ? values[n / 2] : 0.5 * (values[n / 2 - 1] + values[n / 2]);
 }
 
+/* The first type of a list, and where the next one is, or NULL. */
+static enum ggml_type type_parse(const char * text, const char ** next) {
+    static const enum ggml_type types[] = {GGML_TYPE_F32, GGML_TYPE_F16, GGML_TYPE_BF16, GGML_TYPE_Q8_0};
+    const size_t length = strcspn(text, ",");
+    *next = text[length] == ',' ? text + length + 1 : NULL;
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        if (strlen(ggml_type_name(types[i])) == length && strncmp(text, ggml_type_name(types[i]), length) == 0) {
+            return types[i];
+        }
+    }
+    die("-k %s: takes f32, f16, bf16 or q8_0, or two of them with a comma", text);
+}
+
+static void types_parse(struct options * o, const char * text) {
+    const char * values;
+    o->k_type = o->v_type = type_parse(text, &values);
+    if (values != NULL) {
+        o->v_type = type_parse(values, &values);
+    }
+}
+
 static struct options options_parse(int argc, char ** argv) {
-    struct options o = {.n_prompt = 7000, .n_decode = 64, .n_threads = (int32_t) sysconf(_SC_NPROCESSORS_ONLN), .n_copies = 1};
-    for (int c; (c = getopt(argc, argv, "m:f:o:p:n:t:s:gc:")) != -1;) {
+    struct options o = {.n_prompt = 7000, .n_decode = 64, .n_threads = (int32_t) sysconf(_SC_NPROCESSORS_ONLN), .n_copies = 1,
+                        .k_type = GGML_TYPE_F16, .v_type = GGML_TYPE_F16};
+    for (int c; (c = getopt(argc, argv, "m:f:o:p:n:t:s:gc:k:")) != -1;) {
         switch (c) {
             case 'm': o.model = optarg; break;
             case 'f': o.text = optarg; break;
@@ -101,13 +126,15 @@ static struct options options_parse(int argc, char ** argv) {
             case 's': o.state = optarg; break;
             case 'g': o.greedy = true; break;
             case 'c': o.n_copies = atoi(optarg); break;
+            case 'k': types_parse(&o, optarg); break;
             default: exit(2);
         }
     }
     o.modes = argv + optind;
     o.n_modes = argc - optind;
     if (!o.model || !o.text || !o.out || o.n_modes < 1 || o.n_modes > MAX_MODES) {
-        die("usage: vattn-demo -m MODEL -f TEXT -o DIR [-p PROMPT] [-n DECODE] [-t THREADS] [-g] [-s STATE] [-c COPIES] MODE...");
+        die("usage: vattn-demo -m MODEL -f TEXT -o DIR [-p PROMPT] [-n DECODE] [-t THREADS] [-g] [-s STATE] [-c COPIES] [-k TYPE[,TYPE]] "
+            "MODE...");
     }
     if (o.n_prompt < 1 || o.n_decode < 2 || o.n_threads < 1 || o.n_copies < 1 || o.n_copies > INT32_MAX / 2 / o.n_prompt) {
         die("-p and -c must be at least 1 (2^30 tokens in all), -n at least 2, -t at least 1");
@@ -389,6 +416,8 @@ int main(int argc, char ** argv) {
     params.n_batch = params.n_ubatch = BATCH;
     params.n_threads = params.n_threads_batch = o.n_threads;
     params.flash_attn_type = o.flash_attn ? LLAMA_FLASH_ATTN_TYPE_ENABLED : LLAMA_FLASH_ATTN_TYPE_DISABLED;
+    params.type_k = o.k_type;
+    params.type_v = o.v_type;
     params.n_seq_max = o.n_copies > 1 ? 2 : 1; /* copies are restored as a second sequence of the same buffer */
     params.kv_unified = o.n_copies > 1;
     params.swa_full = true;    /* rewinding needs the rows that a ring would have overwritten */

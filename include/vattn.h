@@ -47,14 +47,21 @@ enum vattn_status {
     VATTN_STATUS_OK = 0,
     VATTN_STATUS_UNCERTIFIED = 1,       /* a head was answered, but its promise is not shown */
     VATTN_STATUS_INVALID_ARGUMENT = -1, /* shapes, strides, ranges or pointers do not fit together */
-    VATTN_STATUS_UNSUPPORTED = -2,      /* well formed, but not implemented (quantised rows, ALiBi, soft-cap, sinks) */
+    VATTN_STATUS_UNSUPPORTED = -2,      /* well formed, but not implemented (ALiBi, soft-cap, sinks) */
     VATTN_STATUS_NO_MEMORY = -3,        /* an allocation failed, or the scratch handed over is too small */
     VATTN_STATUS_NOT_FINITE = -4,       /* a query, key or statistic is NaN or infinite */
     VATTN_STATUS_NOT_CALIBRATED = -5    /* the index has no code yet: call vattn_index_calibrate first */
 };
 
-/* Element types of K and V rows.  Only F32 and F16 are implemented; the others are refused with UNSUPPORTED. */
+/*
+ * Types of K and V rows; the two may differ.
+ *   F32, F16, BF16   elements one after the other, at any address
+ *   Q8_0             ggml's blocks of 32 elements in 34 bytes: a scale in f16, then 32 int8; element = scale * int8.  Rows
+ *                    have a multiple of 32 elements.  Everything promised is about the rows as stored, so it does not
+ *                    cover what quantising them has lost.
+ */
 enum vattn_type { VATTN_TYPE_F32 = 0, VATTN_TYPE_F16 = 1, VATTN_TYPE_BF16 = 2, VATTN_TYPE_Q8_0 = 3 };
+#define VATTN_TYPE_COUNT 4
 
 enum vattn_method {
     VATTN_METHOD_EXACT = 0,         /* dense attention */
@@ -100,6 +107,16 @@ VATTN_API const char * vattn_scope_name(enum vattn_scope scope);
 VATTN_API bool vattn_method_parse(const char * name, enum vattn_method * out);
 VATTN_API bool vattn_scope_parse(const char * name, enum vattn_scope * out);
 
+/* ------------------------------------------------------------------------------------------------------------ rows */
+
+/* Bytes of a row of n elements; 0 where no such row exists (n < 1, an unknown type, n not a multiple of 32 with Q8_0). */
+VATTN_API size_t vattn_row_bytes(enum vattn_type type, int32_t n);
+
+/* A row as floats, exactly, and floats as a row: to nearest even, Q8_0 as ggml does it (scale = max |x| / 127 of a block
+ * in f16; a block that is not finite gets a scale that is NaN).  n is such that vattn_row_bytes is not 0; the row may lie at any address. */
+VATTN_API void vattn_row_read(enum vattn_type type, const void * row, int32_t n, float * x);
+VATTN_API void vattn_row_write(enum vattn_type type, const float * x, int32_t n, void * row);
+
 /* ------------------------------------------------------------------------------------------------------------ plan */
 
 /* Zero means default wherever a default is given.  Set struct_size = sizeof(struct vattn_options). */
@@ -109,7 +126,7 @@ struct vattn_options {
     int32_t n_kv_heads;   /* must divide n_heads */
     int32_t head_dim;     /* 1..576: length of a q and k row */
     int32_t v_dim;        /* 1..576: length of a v row; 0 = head_dim */
-    enum vattn_type k_type, v_type;
+    enum vattn_type k_type, v_type; /* Q8_0: head_dim or v_dim must be a multiple of 32 */
     float scale;          /* multiplies <q, k>; 0 = 1/sqrt(head_dim) */
     float logit_softcap;  /* must be 0 today */
     float max_alibi_bias; /* must be 0 today */

@@ -90,7 +90,8 @@ struct vattn_selector_options {
 /*
  * vattn_selector_create() - build the selector's index over the first kv->n_keys rows of every KV head.
  *   q_second_moment  as in vattn_index_calibrate; used by the kinds that calibrate channels; NULL = identity
- * Allocates.  Errors: INVALID_ARGUMENT, UNSUPPORTED, NOT_FINITE, NO_MEMORY.
+ * Allocates.  Errors: INVALID_ARGUMENT, UNSUPPORTED (also QUEST, DOUBLE_SPARSITY and PQ for keys that are neither F32 nor
+ * F16), NOT_FINITE, NO_MEMORY.
  */
 VATTN_API enum vattn_status vattn_selector_create(const struct vattn_plan * plan, const struct vattn_kv * kv,
                                                   const struct vattn_selector_options * options,

@@ -1,7 +1,8 @@
 #!/bin/bash
 # Decodes a real model over a long context, stock and with the plug-in, and prints the table. `make run` calls this.
 #
-# Environment: MODEL (any GGUF), TEXT (any text file), NPROMPT, NDECODE, EPS, DELTA, THREADS, VATTN_CACHE.
+# Environment: MODEL (any GGUF), TEXT (any text file), NPROMPT, NDECODE, EPS, DELTA, THREADS, VATTN_CACHE,
+# KVTYPE (of the cache: f32, f16, bf16, q8_0, or two of them with a comma; the host has no quantised values without fused attention).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -36,10 +37,12 @@ scripts/build-driver.sh
 # Old results must not pass for new ones.
 rm -f "$out"/*.json "$out"/*.logits
 
-driver=(build/demo-driver/vattn-demo -m "$model" -f "$text" -o "$out" -p "$prompt" -n "$decode" -t "$threads")
+driver=(build/demo-driver/vattn-demo -m "$model" -f "$text" -o "$out" -p "$prompt" -n "$decode" -t "$threads" -k "${KVTYPE:-f16}")
 
 # The stock runs know nothing of the plug-in, whatever the caller's environment says.
-for mode in stock-fa-on stock-fa-off; do
+stock=(stock-fa-on stock-fa-off)
+[[ ${KVTYPE:-f16} != *q8_0 ]] || stock=(stock-fa-on)
+for mode in "${stock[@]}"; do
     say "$mode: $prompt tokens of prompt, then $decode decoded"
     env -u GGML_BACKEND_PATH "${driver[@]}" "$mode"
 done

@@ -2,8 +2,9 @@
 #include "capture_file.h"
 
 #include "complain.h"
-#include "half.h"
+#include "rows.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,13 +163,43 @@ void capture_close(struct capture * capture) {
     memset(capture, 0, sizeof *capture);
 }
 
-size_t vattn_type_bytes(enum vattn_type type) {
-    return type == VATTN_TYPE_F32 ? 4 : 2;
+size_t capture_row_bytes(const struct capture * capture) {
+    return vattn_row_bytes(capture->k_type, capture->head_dim) + vattn_row_bytes(capture->v_type, capture->v_dim);
+}
+
+/* All rows in another type; the place in `made` is where the old ones were, if they are the capture's own. */
+static const void * restore(struct capture * capture, const void * rows, enum vattn_type from, enum vattn_type to,
+                            int32_t dim, size_t place) {
+    const size_t n = (size_t)capture->n_kv_heads * (size_t)capture->n_keys, width = (size_t)dim;
+    const size_t old_bytes = vattn_row_bytes(from, dim), bytes = vattn_row_bytes(to, dim);
+    if (bytes == 0)
+        give_up("%s: --kv-type: rows of %d elements cannot be %s, which takes a multiple of 32", capture->path, dim,
+                row_type_name(to));
+    char * made = must_alloc(n, bytes);
+    float * row = must_alloc(width, sizeof *row);
+    for (size_t r = 0; r < n; r++) {
+        for (size_t i = 0; i < width; i++)
+            row[i] = (float)row_element((const char *)rows + r * old_bytes, from, i);
+        vattn_row_write(to, row, dim, made + r * bytes);
+    }
+    free(row);
+    free(capture->made[place]);
+    capture->made[place] = made;
+    return made;
+}
+
+void capture_store_as(struct capture * capture, enum vattn_type k_type, enum vattn_type v_type) {
+    if (k_type != capture->k_type)
+        capture->k = restore(capture, capture->k, capture->k_type, k_type, capture->head_dim, CAPTURE_MADE_K);
+    if (v_type != capture->v_type)
+        capture->v = restore(capture, capture->v, capture->v_type, v_type, capture->v_dim, CAPTURE_MADE_V);
+    capture->k_type = k_type;
+    capture->v_type = v_type;
 }
 
 struct vattn_kv capture_view(const struct capture * capture, int64_t n_keys) {
-    const size_t k_row = (size_t)capture->head_dim * vattn_type_bytes(capture->k_type);
-    const size_t v_row = (size_t)capture->v_dim * vattn_type_bytes(capture->v_type);
+    const size_t k_row = vattn_row_bytes(capture->k_type, capture->head_dim);
+    const size_t v_row = vattn_row_bytes(capture->v_type, capture->v_dim);
     return (struct vattn_kv){
         .k = capture->k,
         .v = capture->v,
@@ -184,21 +215,18 @@ const float * capture_query(const struct capture * capture, int32_t step) {
     return capture->q + (size_t)step * (size_t)capture->n_heads * (size_t)capture->head_dim;
 }
 
-static void row_as_double(const void * base, enum vattn_type type, size_t row, size_t length, double * out) {
-    if (type == VATTN_TYPE_F32)
-        for (size_t i = 0; i < length; i++)
-            out[i] = ((const float *)base)[row * length + i];
-    else
-        for (size_t i = 0; i < length; i++)
-            out[i] = (double)half_to_float(((const uint16_t *)base)[row * length + i]);
+static void row_as_double(const void * base, enum vattn_type type, size_t row, int32_t length, double * out) {
+    const char * at = (const char *)base + row * vattn_row_bytes(type, length);
+    for (int32_t i = 0; i < length; i++)
+        out[i] = row_element(at, type, (size_t)i);
 }
 
 void capture_k_row(const struct capture * capture, int32_t kv_head, int64_t row, double * out) {
     const size_t at = (size_t)kv_head * (size_t)capture->n_keys + (size_t)row;
-    row_as_double(capture->k, capture->k_type, at, (size_t)capture->head_dim, out);
+    row_as_double(capture->k, capture->k_type, at, capture->head_dim, out);
 }
 
 void capture_v_row(const struct capture * capture, int32_t kv_head, int64_t row, double * out) {
     const size_t at = (size_t)kv_head * (size_t)capture->n_keys + (size_t)row;
-    row_as_double(capture->v, capture->v_type, at, (size_t)capture->v_dim, out);
+    row_as_double(capture->v, capture->v_type, at, capture->v_dim, out);
 }

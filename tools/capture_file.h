@@ -11,6 +11,8 @@
 
 #include <vattn.h>
 
+enum { CAPTURE_MADE_K = 3, CAPTURE_MADE_V = 4 }; /* places in `made` */
+
 struct capture {
     const char * path;
     const char * name; /* the path without folders */
@@ -24,7 +26,7 @@ struct capture {
     const void *k, *v;
     const float * q_second_moment; /* NULL if the file has none */
     int64_t calibrate_rows;        /* rows that the index may see when it is calibrated; 0 = all */
-    void * made[6];                /* memory of a capture that was made, not opened */
+    void * made[6];                /* memory of a capture that was made, not opened, or of rows in another type */
 };
 
 /* False and a sentence in reason if the file is not a well-formed capture. */
@@ -41,6 +43,10 @@ const float * capture_query(const struct capture * capture, int32_t step);
 void capture_k_row(const struct capture * capture, int32_t kv_head, int64_t row, double * out);
 void capture_v_row(const struct capture * capture, int32_t kv_head, int64_t row, double * out);
 
-size_t vattn_type_bytes(enum vattn_type type);
+/* Bytes of a row of K and one of V. */
+size_t capture_row_bytes(const struct capture * capture);
+
+/* Rows rounded to other types, as a cache of them would hold; the program ends if it cannot. */
+void capture_store_as(struct capture * capture, enum vattn_type k_type, enum vattn_type v_type);
 
 #endif

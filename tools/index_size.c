@@ -2,7 +2,6 @@
 #include "index_size.h"
 
 #include "complain.h"
-#include "half.h"
 #include "selector_make.h"
 
 #include <stdlib.h>
@@ -53,16 +52,17 @@ static uint64_t next_bits(uint64_t * state) {
 
 /* Keys of one layer, uniform in (-1, 1); their size is all that matters. */
 static void * random_keys(const struct index_shape * shape) {
-    const size_t n = (size_t)shape->n_keys * (size_t)shape->n_kv_heads * (size_t)shape->head_dim;
-    void * keys = must_alloc(n, 4);
+    const size_t rows = (size_t)shape->n_keys * (size_t)shape->n_kv_heads, dim = (size_t)shape->head_dim;
+    const size_t bytes = vattn_row_bytes(shape->type, shape->head_dim);
+    char * keys = must_alloc(rows, bytes > 0 ? bytes : 1);
+    float * row = must_alloc(dim, sizeof *row);
     uint64_t state = 1;
-    for (size_t i = 0; i < n; i++) {
-        const float x = (float)((double)(next_bits(&state) >> 11) * 0x1p-52 - 1);
-        if (shape->type == VATTN_TYPE_F32)
-            ((float *)keys)[i] = x;
-        else
-            ((uint16_t *)keys)[i] = half_from_float(x);
+    for (size_t r = 0; r < rows && bytes > 0; r++) { /* else the plan is going to refuse the shape */
+        for (size_t i = 0; i < dim; i++)
+            row[i] = (float)((double)(next_bits(&state) >> 11) * 0x1p-52 - 1);
+        vattn_row_write(shape->type, row, shape->head_dim, keys + r * bytes);
     }
+    free(row);
     return keys;
 }
 
@@ -70,7 +70,7 @@ static double bytes_of_random(const struct method_entry * entry, const struct me
                               struct index_shape shape, int64_t n_keys) {
     shape.n_keys = n_keys;
     void * keys = random_keys(&shape);
-    const size_t row = (size_t)shape.head_dim * (shape.type == VATTN_TYPE_F32 ? 4 : 2);
+    const size_t row = vattn_row_bytes(shape.type, shape.head_dim);
     const struct vattn_kv kv = {keys, keys, row * (size_t)shape.n_kv_heads, row, row * (size_t)shape.n_kv_heads, row, n_keys,
                                 NULL};
     const double bytes = bytes_over(entry, parameters, &shape, &kv, 0);

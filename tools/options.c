@@ -2,6 +2,7 @@
 #include "options.h"
 
 #include "complain.h"
+#include "rows.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -19,6 +20,7 @@ enum {
     KEY_WARM,
     KEY_THREADS,
     KEY_PARAM,
+    KEY_KV_TYPE,
     KEY_HELP
 };
 
@@ -81,8 +83,20 @@ static const struct argp_option attend_options[] = {
     {"warm", KEY_WARM, "N", 0, "let the controller see the N steps before once (default 0: cold)", 0},
     {"threads", KEY_THREADS, "T", 0, "threads (default: all allowed processors)", 0},
     {"param", KEY_PARAM, "KEY=VALUE", 0, "a parameter of the method, may be repeated; 'vattn methods' lists them", 0},
+    {"kv-type", KEY_KV_TYPE, "K[,V]", 0, "round keys and values to f32, f16, bf16 or q8_0 first (default: as captured)", 0},
     {0},
 };
+
+static void parse_kv_type(struct attend_flags * flags, const char * text) {
+    char * copy = strdup(text);
+    char * values = strchr(copy, ',');
+    if (values != NULL)
+        *values++ = 0;
+    flags->retyped = true;
+    flags->k_type = row_type_must_parse("--kv-type", copy);
+    flags->v_type = values != NULL ? row_type_must_parse("--kv-type", values) : flags->k_type;
+    free(copy);
+}
 
 static error_t parse_attend_flag(int key, char * text, struct argp_state * state) {
     struct attend_flags * flags = state->input;
@@ -113,6 +127,9 @@ static error_t parse_attend_flag(int key, char * text, struct argp_state * state
         return 0;
     case KEY_PARAM:
         method_set_parameter(&flags->options, &flags->parameters, text);
+        return 0;
+    case KEY_KV_TYPE:
+        parse_kv_type(flags, text);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

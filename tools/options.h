@@ -15,6 +15,8 @@ struct attend_flags {
     int64_t draws;
     int32_t warm;
     int threads;
+    bool retyped; /* --kv-type: rows are rounded to these types, else they stay as captured */
+    enum vattn_type k_type, v_type;
 };
 
 void attend_flags_init(struct attend_flags * flags, int64_t draws);

@@ -177,8 +177,7 @@ enum vattn_status subject_draw(const struct subject * subject, struct caller * c
 struct reading subject_reading(const struct subject * subject, const struct vattn_certificate * cert) {
     const struct capture * capture = subject->capture;
     const int32_t group = capture->n_heads / capture->n_kv_heads;
-    const double row_bytes = (double)((size_t)capture->head_dim * vattn_type_bytes(capture->k_type) +
-                                      (size_t)capture->v_dim * vattn_type_bytes(capture->v_type));
+    const double row_bytes = (double)capture_row_bytes(capture);
     struct reading reading = {0};
     for (int32_t g = 0; g < capture->n_kv_heads; g++) {
         const struct vattn_certificate * c = &cert[g * group];

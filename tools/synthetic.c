@@ -2,7 +2,6 @@
 #include "synthetic.h"
 
 #include "complain.h"
-#include "half.h"
 #include "progress.h"
 
 #include <math.h>
@@ -29,16 +28,13 @@ static float next_normal(uint64_t * state) {
     return ((float)sum - 131070.0f) * (1.7320508f / 65536.0f);
 }
 
-static size_t element_bytes(enum vattn_type type) {
-    return type == VATTN_TYPE_F32 ? 4 : 2;
-}
-
-static size_t row_elements(const struct synthetic_shape * shape) {
-    return (size_t)shape->n_kv_heads * (size_t)shape->head_dim;
+/* A token's rows of all KV heads; where no such row exists the plan is going to say so. */
+static size_t token_bytes(const struct synthetic_shape * shape) {
+    return (size_t)shape->n_kv_heads * vattn_row_bytes(shape->type, shape->head_dim);
 }
 
 size_t synthetic_layer_bytes(const struct synthetic_shape * shape) {
-    return 2 * (size_t)shape->n_keys * row_elements(shape) * element_bytes(shape->type);
+    return 2 * (size_t)shape->n_keys * token_bytes(shape);
 }
 
 static double key_sd(int32_t j) {
@@ -53,21 +49,18 @@ static double query_variance(const struct synthetic_shape * shape) {
     return shape->score_sd * shape->score_sd * shape->head_dim / sum;
 }
 
-static void store(void * base, enum vattn_type type, size_t at, float value) {
-    if (type == VATTN_TYPE_F32)
-        ((float *)base)[at] = value;
-    else
-        ((uint16_t *)base)[at] = half_from_float(value);
-}
-
 /* One row of K or V; every row has its own stream, so the data does not depend on the number of threads. */
 static void fill_row(const struct synthetic_shape * shape, void * base, int64_t row, const float * mean,
                      const float * sd, uint64_t seed) {
     uint64_t state = seed + (uint64_t)row * 0xd1342543de82ef95u;
-    size_t at = (size_t)row * row_elements(shape);
-    for (int32_t g = 0; g < shape->n_kv_heads; g++)
+    const size_t bytes = vattn_row_bytes(shape->type, shape->head_dim);
+    char * to = (char *)base + (size_t)row * token_bytes(shape);
+    float x[576];
+    for (int32_t g = 0; g < shape->n_kv_heads; g++, to += bytes) {
         for (int32_t j = 0; j < shape->head_dim; j++)
-            store(base, shape->type, at++, mean[j] + sd[j] * next_normal(&state));
+            x[j] = mean[j] + sd[j] * next_normal(&state);
+        vattn_row_write(shape->type, x, shape->head_dim, to);
+    }
 }
 
 static void * big_alloc(size_t bytes) {
@@ -98,7 +91,7 @@ static void fill_queries(const struct synthetic_shape * shape, float * q, uint64
 }
 
 struct synthetic_layer synthetic_layer_create(const struct synthetic_shape * shape, uint64_t seed, int threads) {
-    const size_t half = synthetic_layer_bytes(shape) / 2, width = element_bytes(shape->type);
+    const size_t half = synthetic_layer_bytes(shape) / 2;
     float * parameters = must_alloc(4 * (size_t)shape->head_dim, sizeof(float));
     float *k_mean = parameters, *k_sd = k_mean + shape->head_dim, *v_mean = k_sd + shape->head_dim,
           *v_sd = v_mean + shape->head_dim;
@@ -117,10 +110,10 @@ struct synthetic_layer synthetic_layer_create(const struct synthetic_shape * sha
     layer.kv = (struct vattn_kv){
         .k = layer.k,
         .v = layer.v,
-        .k_row_stride = row_elements(shape) * width,
-        .v_row_stride = row_elements(shape) * width,
-        .k_head_stride = (size_t)shape->head_dim * width,
-        .v_head_stride = (size_t)shape->head_dim * width,
+        .k_row_stride = token_bytes(shape),
+        .v_row_stride = token_bytes(shape),
+        .k_head_stride = vattn_row_bytes(shape->type, shape->head_dim),
+        .v_head_stride = vattn_row_bytes(shape->type, shape->head_dim),
         .n_keys = shape->n_keys,
     };
     return layer;

@@ -132,6 +132,8 @@ static int attend(const struct attend_request * request) {
     struct progress progress;
     int64_t uncertified;
     capture_must_open(request->capture, &capture);
+    if (request->flags.retyped)
+        capture_store_as(&capture, request->flags.k_type, request->flags.v_type);
     if (request->step >= capture.n_steps)
         give_up("--step: %s has steps 0 to %d", request->capture, capture.n_steps - 1);
     subject_prepare(&subject, &capture, request->step < 0 ? capture.n_steps - 1 : (int32_t)request->step,

@@ -6,6 +6,7 @@
 #include "machine.h"
 #include "methods.h"
 #include "options.h"
+#include "rows.h"
 #include "verbs.h"
 
 #include <stdio.h>
@@ -122,7 +123,7 @@ static int bench(const struct bench_request * request) {
     const double load = machine_load(); /* before our own work */
     char reason[256];
     printf("%d heads on %d KV heads of %d, %s; the time of one layer, %s\n", request->shape.n_heads,
-           request->shape.n_kv_heads, request->shape.head_dim, request->shape.type == VATTN_TYPE_F32 ? "f32" : "f16",
+           request->shape.n_kv_heads, request->shape.head_dim, row_type_name(request->shape.type),
            request->layers > 0 ? "cache not defeated if --layers is small" : "cold cache");
     printf("%-8s %8s %7s %8s %9s %9s %8s %9s %7s   %s\n", "method", "keys", "threads", "rows %", "ms min", "median",
            "MB read", "stream ms", "ratio", "ms of scan/design/gather/estimate/merge");
@@ -165,7 +166,7 @@ static const struct argp_option options[] = {
     {"kv-heads", KEY_KV_HEADS, "N", 0, "KV heads (default 8)", 0},
     {"head-dim", KEY_HEAD_DIM, "N", 0, "length of a row (default 128)", 0},
     {"keys", KEY_KEYS, "N,...", 0, "visible keys (default 32768)", 0},
-    {"type", KEY_TYPE, "NAME", 0, "f16 (default) or f32", 0},
+    {"type", KEY_TYPE, "NAME", 0, "f16 (default), f32, bf16 or q8_0", 0},
     {"threads", KEY_THREADS, "T,...", 0, "threads (default: all allowed processors)", 0},
     {"method", KEY_METHOD, "NAME,...", 0, "methods to compare (default exact,sparse)", 0},
     {"density", KEY_DENSITY, "X", 0, "choose eps so that sparse reads about this share of the rows", 0},
@@ -194,14 +195,6 @@ static void parse_methods(struct bench_request * request, const char * text) {
     free(copy);
 }
 
-static enum vattn_type parse_type(const char * text) {
-    if (strcmp(text, "f16") == 0)
-        return VATTN_TYPE_F16;
-    if (strcmp(text, "f32") == 0)
-        return VATTN_TYPE_F32;
-    give_up("--type: '%s' is not supported; use f16 or f32", text);
-}
-
 static error_t parse_shape(int key, const char * text, struct synthetic_shape * shape) {
     switch (key) {
     case KEY_HEADS:
@@ -214,7 +207,7 @@ static error_t parse_shape(int key, const char * text, struct synthetic_shape * 
         shape->head_dim = (int32_t)flag_whole("--head-dim", text, 1, 576);
         return 0;
     case KEY_TYPE:
-        shape->type = parse_type(text);
+        shape->type = row_type_must_parse("--type", text);
         return 0;
     case KEY_SPREAD:
         shape->score_sd = flag_number("--spread", text, 0, 20);

@@ -4,6 +4,7 @@
 #include "index_size.h"
 #include "json_file.h"
 #include "options.h"
+#include "rows.h"
 #include "verbs.h"
 
 #include <stdio.h>
@@ -49,9 +50,7 @@ static error_t parse(int key, char * text, struct argp_state * state) {
         shape->n_keys = flag_whole("--keys", text, 1, INT32_MAX);
         return 0;
     case KEY_TYPE:
-        if (strcmp(text, "f16") != 0 && strcmp(text, "f32") != 0)
-            give_up("--type: '%s' is not implemented; use f16 or f32", text);
-        shape->type = strcmp(text, "f16") == 0 ? VATTN_TYPE_F16 : VATTN_TYPE_F32;
+        shape->type = row_type_must_parse("--type", text);
         return 0;
     case KEY_PARAM:
         method_set_parameter(&request->options, &request->parameters, text);
@@ -79,9 +78,8 @@ static double size_of(const struct methods_request * request, const struct metho
 static double row_bytes(const struct methods_request * request, const struct capture * capture) {
     const struct index_shape * s = &request->shape;
     if (capture != NULL)
-        return capture->n_kv_heads * (double)(capture->head_dim + capture->v_dim) *
-               (capture->k_type == VATTN_TYPE_F32 ? 4 : 2);
-    return s->n_kv_heads * 2.0 * s->head_dim * (s->type == VATTN_TYPE_F32 ? 4 : 2);
+        return capture->n_kv_heads * (double)capture_row_bytes(capture);
+    return s->n_kv_heads * 2.0 * (double)vattn_row_bytes(s->type, s->head_dim);
 }
 
 static const char * index_text(const struct method_entry * entry) {

@@ -208,6 +208,8 @@ static void open_captures(struct verify_run * run) {
         else
             run->captures[i] =
                 generator_make(request->generators[i - request->n_paths], &request->size, request->flags.threads);
+        if (request->flags.retyped)
+            capture_store_as(&run->captures[i], request->flags.k_type, request->flags.v_type);
         count_cases(run, i);
     }
     run->cases = must_alloc((size_t)run->n_cases, sizeof *run->cases);

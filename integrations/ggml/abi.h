@@ -19,7 +19,14 @@ struct ggml_backend_device;
 struct ggml_backend_reg;
 struct ggml_cgraph;
 
-enum { ABI_TYPE_F32 = 0, ABI_TYPE_F16 = 1, ABI_TYPE_I32 = 26, ABI_TYPE_I64 = 27 };
+enum {
+    ABI_TYPE_F32 = 0,
+    ABI_TYPE_F16 = 1,
+    ABI_TYPE_Q8_0 = 8,
+    ABI_TYPE_I32 = 26,
+    ABI_TYPE_I64 = 27,
+    ABI_TYPE_BF16 = 30
+};
 enum { ABI_STATUS_FAILED = -1, ABI_STATUS_SUCCESS = 0 };
 enum { ABI_FLAG_COMPUTE = 16 }; /* nodes without it are dead and must be skipped */
 enum { ABI_DEVICE_CPU = 0, ABI_DEVICE_ACCEL = 3 };

@@ -167,13 +167,15 @@ static void header_build(struct header * header, const struct plug_layer * layer
 static void write_rows(FILE * file, const struct plug_capture * capture, const char * base, size_t row_stride,
                        enum vattn_type type, int32_t dim) {
     uint16_t half[576];
+    float wide[576];
     for (int64_t row = 0; row < capture->n_keys; row++) {
         if ((capture->visible[row >> 6] >> (row & 63) & 1) == 0) {
             continue;
         }
         const void * from = base + (size_t)row * row_stride;
-        if (type == VATTN_TYPE_F32) {
-            plug_host.f32_to_f16(from, half, dim);
+        if (type != VATTN_TYPE_F16) {
+            vattn_row_read(type, from, dim, wide);
+            plug_host.f32_to_f16(wide, half, dim);
             from = half;
         }
         fwrite(from, 2, (size_t)dim, file);

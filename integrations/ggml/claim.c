@@ -7,6 +7,7 @@
 #include "options.h"
 #include "roots.h"
 #include "stats.h"
+#include "types.h"
 
 static _Atomic(uint64_t) n_builds;
 
@@ -16,12 +17,8 @@ uint64_t plug_claim_builds(void) {
 
 /* ------------------------------------------------------------------------------------------------------ attention */
 
-static size_t type_size(int32_t type) {
-    return type == ABI_TYPE_F32 ? 4 : type == ABI_TYPE_F16 ? 2 : 0;
-}
-
 static bool rows_are_contiguous(const struct ggml_tensor * tensor) {
-    return type_size(tensor->type) != 0 && tensor->nb[0] == type_size(tensor->type);
+    return plug_type_size(tensor->type) != 0 && tensor->nb[0] == plug_type_size(tensor->type);
 }
 
 static const char * refuse_parameters(const struct ggml_tensor * op) {

@@ -21,8 +21,8 @@ static uint64_t hash_bytes(uint64_t hash, const char * bytes, size_t n) {
 /* The key row of one KV head, whole (a shift of positions changes some of its pairs only), and the value row's start. */
 uint16_t plug_fingerprint(const struct vattn_options * options, const struct vattn_kv * kv, int64_t row) {
     const size_t g = (size_t)(row % options->n_kv_heads);
-    const size_t k_bytes = (size_t)options->head_dim * (options->k_type == VATTN_TYPE_F32 ? 4 : 2);
-    const size_t v_bytes = (size_t)options->v_dim * (options->v_type == VATTN_TYPE_F32 ? 4 : 2);
+    const size_t k_bytes = vattn_row_bytes(options->k_type, options->head_dim);
+    const size_t v_bytes = vattn_row_bytes(options->v_type, options->v_dim);
     const char * k = (const char *)kv->k + (size_t)row * kv->k_row_stride + g * kv->k_head_stride;
     const char * v = (const char *)kv->v + (size_t)row * kv->v_row_stride + g * kv->v_head_stride;
     uint64_t hash = hash_bytes((uint64_t)row, k, k_bytes);

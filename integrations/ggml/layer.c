@@ -10,12 +10,9 @@
 #include "host.h"
 #include "options.h"
 #include "roots.h"
+#include "types.h"
 
 /* --------------------------------------------------------------------------------------------------------- plans */
-
-static enum vattn_type vattn_type_of(int32_t type) {
-    return type == ABI_TYPE_F32 ? VATTN_TYPE_F32 : VATTN_TYPE_F16;
-}
 
 struct vattn_options plug_plan_options(const struct ggml_tensor * attention, int64_t max_keys) {
     const struct ggml_tensor * k = attention->src[1];
@@ -25,8 +22,8 @@ struct vattn_options plug_plan_options(const struct ggml_tensor * attention, int
                                   .n_kv_heads = (int32_t)k->ne[2],
                                   .head_dim = (int32_t)k->ne[0],
                                   .v_dim = (int32_t)v->ne[0],
-                                  .k_type = vattn_type_of(k->type),
-                                  .v_type = vattn_type_of(v->type),
+                                  .k_type = plug_row_type(k->type),
+                                  .v_type = plug_row_type(v->type),
                                   .scale = plug_attention_param(attention, 0),
                                   .max_keys = max_keys,
                                   .n_layers = plug_roots_layers(),

@@ -4,6 +4,7 @@
 
 #include "host.h"
 #include "roots.h"
+#include "types.h"
 
 /* Row number for source row i; the index tensor is broadcast over dimensions 2 and 3. */
 static int64_t row_number(const struct ggml_tensor * rows, int64_t i, int64_t i2, int64_t i3) {
@@ -32,7 +33,7 @@ static void set_row(const struct ggml_tensor * node, int64_t i, int64_t i2, int6
     if (node->type == ABI_TYPE_F16) {
         plug_host.f32_to_f16((const float *)(const void *)source, (uint16_t *)(void *)target, from->ne[0]);
     } else {
-        memcpy(target, source, (size_t)from->ne[0] * sizeof(float));
+        vattn_row_write(plug_row_type(node->type), (const float *)(const void *)source, (int32_t)from->ne[0], target);
     }
 }
 

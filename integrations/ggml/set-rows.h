@@ -4,7 +4,7 @@
 
 #include "cache.h"
 
-/* Copy rows of f32 to the places that an index tensor names: the bits that the CPU backend would write. */
+/* Copy rows of f32 to the places that an index tensor names: the bits that the CPU backend would write (of q8_0 the one for AVX2). */
 void plug_set_rows(const struct ggml_tensor * node);
 
 /* Tell the layers that use this cache which rows change. */

@@ -39,13 +39,9 @@ int64_t plug_now_ns(void) {
 
 /* ------------------------------------------------------------------------------------------------------- counting */
 
-static size_t row_bytes(enum vattn_type type, int32_t n) {
-    return (size_t)n * (type == VATTN_TYPE_F32 ? 4 : 2);
-}
-
 static void count_kv_head(const struct vattn_options * options, const struct vattn_certificate * cert) {
     const double n_keys = (double)(cert->n_keys > 0 ? cert->n_keys : 1);
-    const size_t kv_row = row_bytes(options->k_type, options->head_dim) + row_bytes(options->v_type, options->v_dim);
+    const size_t kv_row = vattn_row_bytes(options->k_type, options->head_dim) + vattn_row_bytes(options->v_type, options->v_dim);
     stats.kv_heads++;
     stats.rows_fraction += (double)cert->rows_kv / n_keys;
     stats.rounds += cert->rounds;

@@ -78,8 +78,8 @@ static bool input_fits(const struct vattn_plan * plan, const struct vattn_input 
         return false;
     }
     const struct vattn_kv * kv = in->kv;
-    size_t k_bytes = (size_t)plan->opt.head_dim * vattn_type_bytes(plan->opt.k_type);
-    size_t v_bytes = (size_t)plan->opt.v_dim * vattn_type_bytes(plan->opt.v_type);
+    size_t k_bytes = vattn_row_size(plan->opt.k_type, plan->opt.head_dim);
+    size_t v_bytes = vattn_row_size(plan->opt.v_type, plan->opt.v_dim);
     return kv->n_keys >= 0 && kv->n_keys <= plan->opt.max_keys &&
            (kv->n_keys == 0 || (kv->k != NULL && kv->v != NULL)) &&
            (kv->n_keys <= 1 || (kv->k_row_stride >= k_bytes && kv->v_row_stride >= v_bytes)) && in->layer >= 0 &&
@@ -130,7 +130,7 @@ void vattn_call_dense(struct vattn_call * c, int32_t first_head, int32_t n_heads
 
 static void certify_exact(struct vattn_call * c, int32_t g) {
     const struct vattn_options * o = &c->plan->opt;
-    size_t row = (size_t)o->head_dim * vattn_type_bytes(o->k_type) + (size_t)o->v_dim * vattn_type_bytes(o->v_type);
+    size_t row = vattn_row_size(o->k_type, o->head_dim) + vattn_row_size(o->v_type, o->v_dim);
     for (int32_t h = g * c->plan->group; h < (g + 1) * c->plan->group; h++) {
         struct vattn_certificate * cert = &c->cert[h];
         cert->answer = VATTN_ANSWER_EXACT;

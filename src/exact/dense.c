@@ -90,8 +90,8 @@ static void dense_tile(const struct walk * w, int32_t g, const float * q, int64_
     if (word == 0) {
         return;
     }
-    look_ahead(w, &k, kv->k, (size_t)o->head_dim * vattn_type_bytes(o->k_type), g, r);
-    look_ahead(w, &v, kv->v, (size_t)o->v_dim * vattn_type_bytes(o->v_type), g, r);
+    look_ahead(w, &k, kv->k, vattn_row_size(o->k_type, o->head_dim), g, r);
+    look_ahead(w, &v, kv->v, vattn_row_size(o->v_type, o->v_dim), g, r);
     if ((word & (word + 1)) == 0) { /* no gap */
         k.base = (const char *)k.base + (size_t)r * k.stride;
         v.base = (const char *)v.base + (size_t)r * v.stride;
@@ -110,7 +110,7 @@ static void dense_tile(const struct walk * w, int32_t g, const float * q, int64_
 void vattn_dense_rows(const struct vattn_plan * plan, const struct vattn_kv * kv, const float * q, int32_t first_head,
                       int32_t n_heads, int64_t begin, int64_t end, int64_t then, struct vattn_partial all) {
     const size_t q_stride = (size_t)plan->group * (size_t)plan->opt.head_dim;
-    const size_t row = (size_t)plan->opt.n_kv_heads * (size_t)plan->opt.head_dim * vattn_type_bytes(plan->opt.k_type);
+    const size_t row = (size_t)plan->opt.n_kv_heads * vattn_row_size(plan->opt.k_type, plan->opt.head_dim);
     const struct walk w = {plan, kv, n_heads == plan->opt.n_kv_heads, tile_of(row), end, then};
     for (int64_t r = begin; r < end; r += w.tile) {
         for (int32_t g = first_head; g < first_head + n_heads; g++) {

@@ -288,7 +288,7 @@ void vattn_code_book_fit_steps(const struct vattn_kernels * kern, struct vattn_c
     struct vattn_rows rows = {.base = x, .stride = (size_t)stride * (size_t)d * sizeof *x, .n = m};
     for (int32_t a = 0; a < vattn_layout_coords(book->layout); a++) {
         vattn_book_row(book, book->basis, d, a, basis);
-        kern->score_f32(&rows, basis, 1, d, y, FIT_ROWS);
+        kern->score[VATTN_TYPE_F32](&rows, basis, 1, d, y, FIT_ROWS);
         double least = INFINITY;
         float step = book->step[a];
         for (size_t k = 0; k < sizeof multiples / sizeof multiples[0]; k++) {

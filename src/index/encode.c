@@ -61,7 +61,7 @@ static void transform(const struct vattn_index * x, int32_t g, const struct vatt
             struct vattn_rows key = {.base = (const char *)keys->base + (size_t)(j + i) * keys->stride, .stride = keys->stride, .n = 1};
             vattn_plan_key(x->plan, &key, wide + (size_t)i * (size_t)d);
         }
-        x->plan->kern->score_f16(&basis, wide, n, d, by_key, COORDINATES);
+        x->plan->kern->score[VATTN_TYPE_F16](&basis, wide, n, d, by_key, COORDINATES);
         for (int32_t i = 0; i < n * part; i++) {
             y[i % part * TILE + j + i / part] = by_key[i / part * COORDINATES + i % part];
         }
@@ -104,7 +104,7 @@ void vattn_index_residuals(const struct vattn_kernels * kern, const struct vattn
         struct vattn_rows rows = {.base = x + (size_t)i * (size_t)d, .stride = (size_t)d * sizeof *x};
         rows.n = n - i < TILE ? n - i : TILE;
         for (int32_t a = 0; a < d; a++) {
-            kern->score_f32(&rows, wide + (size_t)a * (size_t)d, 1, d, y, TILE);
+            kern->score[VATTN_TYPE_F32](&rows, wide + (size_t)a * (size_t)d, 1, d, y, TILE);
             quantise_coordinate(book, a, 0.0F, y, rows.n, code, residual2 + i, NULL);
         }
     }
@@ -232,7 +232,7 @@ static void store_reach(struct vattn_index * x, const struct vattn_kv * kv, int3
     k.base = (const char *)k.base + (size_t)row * k.stride;
     k.n = n;
     memset(sink, 0, VATTN_BUCKETS * (size_t)x->plan->opt.head_dim * sizeof *sink);
-    (x->plan->opt.k_type == VATTN_TYPE_F16 ? x->plan->kern->deviation_f16 : x->plan->kern->deviation_f32)(
+    x->plan->kern->deviation[x->plan->opt.k_type](
         &k, origin, none, TILE, 1, x->plan->opt.head_dim, 0, norm2, sink);
     float * most = x->key_norm + (size_t)g * (size_t)(x->capacity / 64) + row / 64;
     *most = row % 64 == 0 && n == TILE ? 0.0F : *most;

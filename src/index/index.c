@@ -182,7 +182,7 @@ static void products(const struct vattn_plan * plan, const float * x, int32_t n,
             }
         }
         struct vattn_rows rows = {.base = part, .stride = (size_t)d * sizeof *x, .n = m};
-        plan->kern->accumulate_f32(&rows, turned, PART, d, d, scratch);
+        plan->kern->accumulate[VATTN_TYPE_F32](&rows, turned, PART, d, d, scratch);
     }
 }
 

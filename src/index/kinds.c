@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/half.h"
 #include "base/sums.h"
 
 #define STEPS 4
@@ -25,7 +24,7 @@
  */
 struct vattn_kinds vattn_kinds_shape(const struct vattn_options * o, int64_t capacity) {
     double d = o->head_dim, v = o->v_dim, rows = (double)capacity;
-    double row = v * (double)vattn_type_bytes(o->v_type) + sizeof(float);
+    double row = (double)(vattn_row_size(o->v_type, o->v_dim) + sizeof(float));
     double tables = 4 * d * d + 4 * (4 * d + v) + sizeof(struct vattn_index) + sizeof(struct vattn_code_book) +
                     sizeof(struct vattn_kinds) + 64;
     double left = rows * (2.0 * (d + v) / 12.0 - d / 4.0 - 1.0 - 0.25) - tables;
@@ -85,7 +84,7 @@ struct lloyd {
 static void label_rows(const struct lloyd * l, const float * mean, int32_t k) {
     int32_t dim = l->plan->opt.v_dim;
     struct vattn_rows rows = {.base = l->x, .stride = (size_t)dim * sizeof(float), .index = l->list, .n = l->n};
-    l->plan->kern->score_f32(&rows, mean, k, dim, l->score, l->n);
+    l->plan->kern->score[VATTN_TYPE_F32](&rows, mean, k, dim, l->score, l->n);
     for (int32_t i = 0; i < k; i++) {
         const float * m = mean + (size_t)i * (size_t)dim;
         float half = 0.5F * vattn_dot(m, m, dim), * s = l->score + (size_t)i * (size_t)l->n;
@@ -137,18 +136,12 @@ static bool store_means(const struct vattn_plan * plan, const float * mean, int3
     int32_t dim = plan->opt.v_dim;
     bool finite = true;
     for (int32_t i = 0; i < k; i++) {
-        float sum = 0.0F;
+        char * row = table + (size_t)i * vattn_row_size(plan->opt.v_type, dim);
+        float x[VATTN_MAX_DIM], sum = 0.0F;
+        vattn_row_write(plan->opt.v_type, mean + (size_t)i * (size_t)dim, dim, row);
+        vattn_row_read(plan->opt.v_type, row, dim, x);
         for (int32_t a = 0; a < dim; a++) {
-            float x = mean[(size_t)i * (size_t)dim + (size_t)a];
-            size_t at = (size_t)i * (size_t)dim + (size_t)a;
-            if (plan->opt.v_type == VATTN_TYPE_F16) {
-                uint16_t rounded = vattn_half_from_float(x);
-                memcpy(table + 2 * at, &rounded, sizeof rounded);
-                x = vattn_half_to_float(rounded);
-            } else {
-                memcpy(table + 4 * at, &x, sizeof x);
-            }
-            sum += x * x;
+            sum += x[a] * x[a];
         }
         half[i] = 0.5F * sum;
         finite = finite && isfinite(sum);

@@ -54,7 +54,7 @@ void vattn_index_query(const struct vattn_kernels * kern, const struct vattn_cod
                        int32_t n, int8_t * weight, struct vattn_query_code * out, float * sigma2) {
     float projected[VATTN_QUERIES * VATTN_MAX_DIM];
     struct vattn_rows rows = vattn_book_rows(book, book->inverse, d, 0, d);
-    (book->halves ? kern->score_f16 : kern->score_f32)(&rows, q, n, d, projected, d);
+    kern->score[book->halves ? VATTN_TYPE_F16 : VATTN_TYPE_F32](&rows, q, n, d, projected, d);
     for (int32_t i = 0; i < n; i++) {
         size_t at = (size_t)i * (size_t)d;
         sigma2[i] = code_query(book, d, q + at, projected + at, weight + at, &out[i]);

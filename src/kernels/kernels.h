@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vattn.h"
+
 /* n rows of K or V of one KV head: row j is at base + stride * (index ? index[j] : j).
  * ahead: what to prefetch meanwhile, as many bytes as a row has at ahead + ahead_stride * j for row j; these bytes need
  * not exist.  NULL: the rows that follow.  Kernels may ignore it. */
@@ -67,35 +69,37 @@ struct vattn_random_key {
     uint32_t stream; /* domain, layer, KV head: see base/random.h */
 };
 
+/* Kernels that read rows of K or V, one function for every type of rows (enum vattn_type).  Rows of q8_0 have a dim that is
+ * a multiple of 32; their elements are scale * int8, which floats hold exactly. */
+
+/* out[g * ld + j] = sum_d q[g * dim + d] * row_j[d],  g < n_heads, j < rows->n.  Accumulates in f32.
+ * n_heads may be anything from 1 to some hundreds (encoding uses this kernel with the rows of the basis as q). */
+typedef void vattn_score_kernel(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,
+                                float * out, ptrdiff_t ld);
+
+/* acc[g * dim + d] += sum_j weight[g * ld + j] * row_j[d] */
+typedef void vattn_accumulate_kernel(const struct vattn_rows * rows, const float * weight, ptrdiff_t ld,
+                                     int32_t n_heads, int32_t dim, float * acc);
+
+/* dist2[g * ld + j] = sum_d (row_j[d] - center[g * dim + d])^2   and
+ * bucket[(g * 32 + ((first + j) & 31)) * dim + d] += root[g * ld + j] * (row_j[d] - center[g * dim + d]) */
+typedef void vattn_deviation_kernel(const struct vattn_rows * rows, const float * center, const float * root,
+                                    ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,
+                                    float * bucket);
+
+/* dist2[j] = sum_d (row_j[d] - center_j[d])^2   and, unless out is NULL,   out[j * ld + d] = row_j[d] - center_j[d],
+ * where center_j is row j of centers: rows of the same type and number.  out does not overlap the rows. */
+typedef void vattn_offset_kernel(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim,
+                                 float * dist2, float * out, ptrdiff_t ld);
+
 struct vattn_kernels {
     const char * name;
 
-    /* out[g * ld + j] = sum_d q[g * dim + d] * row_j[d],  g < n_heads, j < rows->n.  Accumulates in f32.
-     * n_heads may be anything from 1 to some hundreds (encoding uses this kernel with the rows of the basis as q). */
-    void (*score_f16)(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim, float * out,
-                      ptrdiff_t ld);
-    void (*score_f32)(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim, float * out,
-                      ptrdiff_t ld);
-
-    /* acc[g * dim + d] += sum_j weight[g * ld + j] * row_j[d] */
-    void (*accumulate_f16)(const struct vattn_rows * rows, const float * weight, ptrdiff_t ld, int32_t n_heads,
-                           int32_t dim, float * acc);
-    void (*accumulate_f32)(const struct vattn_rows * rows, const float * weight, ptrdiff_t ld, int32_t n_heads,
-                           int32_t dim, float * acc);
-
-    /* dist2[g * ld + j] = sum_d (row_j[d] - center[g * dim + d])^2   and
-     * bucket[(g * 32 + ((first + j) & 31)) * dim + d] += root[g * ld + j] * (row_j[d] - center[g * dim + d]) */
-    void (*deviation_f16)(const struct vattn_rows * rows, const float * center, const float * root, ptrdiff_t ld,
-                          int32_t n_heads, int32_t dim, int32_t first, float * dist2, float * bucket);
-    void (*deviation_f32)(const struct vattn_rows * rows, const float * center, const float * root, ptrdiff_t ld,
-                          int32_t n_heads, int32_t dim, int32_t first, float * dist2, float * bucket);
-
-    /* dist2[j] = sum_d (row_j[d] - center_j[d])^2   and, unless out is NULL,   out[j * ld + d] = row_j[d] - center_j[d],
-     * where center_j is row j of centers: rows of the same type and number.  out does not overlap the rows. */
-    void (*offset_f16)(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim, float * dist2,
-                       float * out, ptrdiff_t ld);
-    void (*offset_f32)(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim, float * dist2,
-                       float * out, ptrdiff_t ld);
+    /* By type of the rows. */
+    vattn_score_kernel * score[VATTN_TYPE_COUNT];
+    vattn_accumulate_kernel * accumulate[VATTN_TYPE_COUNT];
+    vattn_deviation_kernel * deviation[VATTN_TYPE_COUNT];
+    vattn_offset_kernel * offset[VATTN_TYPE_COUNT];
 
     /* max_j x[j]; -inf for n = 0.  A NaN does not count. */
     float (*max)(const float * x, int32_t n);
@@ -143,6 +147,24 @@ struct vattn_kernels {
                     const int8_t * bonus, int32_t shift, int32_t * prob, const int32_t * draw, int32_t * keep,
                     int32_t * n_tail);
 };
+
+/* For tables: the types of rows, the functions of a tier by type, and their declarations. */
+#define VATTN_EACH_TYPE(what)                                                                                          \
+    what(f32, VATTN_TYPE_F32) what(f16, VATTN_TYPE_F16) what(bf16, VATTN_TYPE_BF16) what(q8_0, VATTN_TYPE_Q8_0)
+#define VATTN_BY_TYPE(kernel, tier)                                                                                    \
+    {                                                                                                                  \
+        [VATTN_TYPE_F32] = vattn_##kernel##_f32_##tier, [VATTN_TYPE_F16] = vattn_##kernel##_f16_##tier,                \
+        [VATTN_TYPE_BF16] = vattn_##kernel##_bf16_##tier, [VATTN_TYPE_Q8_0] = vattn_##kernel##_q8_0_##tier,            \
+    }
+#define VATTN_DECLARE_ROWS(tier)                                                                                       \
+    vattn_score_kernel vattn_score_f32_##tier, vattn_score_f16_##tier, vattn_score_bf16_##tier,                        \
+        vattn_score_q8_0_##tier;                                                                                       \
+    vattn_accumulate_kernel vattn_accumulate_f32_##tier, vattn_accumulate_f16_##tier, vattn_accumulate_bf16_##tier,    \
+        vattn_accumulate_q8_0_##tier;                                                                                  \
+    vattn_deviation_kernel vattn_deviation_f32_##tier, vattn_deviation_f16_##tier, vattn_deviation_bf16_##tier,        \
+        vattn_deviation_q8_0_##tier;                                                                                   \
+    vattn_offset_kernel vattn_offset_f32_##tier, vattn_offset_f16_##tier, vattn_offset_bf16_##tier,                    \
+        vattn_offset_q8_0_##tier
 
 extern const struct vattn_kernels vattn_kernels_generic;
 #if defined(__x86_64__)

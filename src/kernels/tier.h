@@ -5,6 +5,7 @@
 #ifndef VATTN_KERNELS_TIER_H
 #define VATTN_KERNELS_TIER_H
 
+#include "base/row.h"
 #include "kernels/kernels.h"
 
 #define VATTN_ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -17,24 +18,7 @@
 #define VATTN_PRAGMA(text) _Pragma(#text)
 
 #define VATTN_DECLARE_TIER(tier)                                                                                       \
-    void vattn_score_f16_##tier(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,         \
-                                float * out, ptrdiff_t ld);                                                            \
-    void vattn_score_f32_##tier(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,         \
-                                float * out, ptrdiff_t ld);                                                            \
-    void vattn_accumulate_f16_##tier(const struct vattn_rows * rows, const float * weight, ptrdiff_t ld,               \
-                                     int32_t n_heads, int32_t dim, float * acc);                                       \
-    void vattn_accumulate_f32_##tier(const struct vattn_rows * rows, const float * weight, ptrdiff_t ld,               \
-                                     int32_t n_heads, int32_t dim, float * acc);                                       \
-    void vattn_deviation_f16_##tier(const struct vattn_rows * rows, const float * center, const float * root,          \
-                                    ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,          \
-                                    float * bucket);                                                                   \
-    void vattn_deviation_f32_##tier(const struct vattn_rows * rows, const float * center, const float * root,          \
-                                    ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,          \
-                                    float * bucket);                                                                   \
-    void vattn_offset_f16_##tier(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim,       \
-                                 float * dist2, float * out, ptrdiff_t ld);                                            \
-    void vattn_offset_f32_##tier(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim,       \
-                                 float * dist2, float * out, ptrdiff_t ld);                                            \
+    VATTN_DECLARE_ROWS(tier);                                                                                          \
     float vattn_max_##tier(const float * x, int32_t n);                                                                \
     float vattn_exp2_sum_##tier(float * x, int32_t n, float m);                                                        \
     void vattn_design_##tier(const float * score, const float * weight, ptrdiff_t ld, const float * threshold,         \
@@ -70,8 +54,17 @@ VATTN_ALWAYS_INLINE const char * row_ahead(const struct vattn_rows * rows, int32
 VATTN_ALWAYS_INLINE void prefetch_row(const struct vattn_rows * rows, int32_t j, size_t row_bytes) {
     const size_t row = (size_t)(rows->index != NULL ? rows->index[j] : j);
     const uintptr_t at = (uintptr_t)rows->base + row * rows->stride;
-    for (uintptr_t line = at; line < at + row_bytes; line += 64) {
+    for (uintptr_t line = at & ~(uintptr_t)63; line < at + row_bytes; line += 64) {
         __builtin_prefetch((const void *)line, 0, 2);
+    }
+}
+
+/* Elements d .. d + 31 of a row that may not exist; d is a multiple of 32. */
+VATTN_ALWAYS_INLINE void prefetch_32(const char * row, enum vattn_type type, int32_t d) {
+    const uintptr_t at = (uintptr_t)row + vattn_row_size(type, d);
+    __builtin_prefetch((const void *)at, 0, 2);
+    if (type == VATTN_TYPE_F32) {
+        __builtin_prefetch((const void *)(at + 64), 0, 2);
     }
 }
 

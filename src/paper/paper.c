@@ -171,8 +171,8 @@ void vattn_paper_group(struct vattn_call * c, int32_t g) {
         index_bytes += h.index_bytes;
     }
     count_rows(&h, c->paper->ld, &rows_kv, &rows_k);
-    int64_t k_bytes = o->head_dim * (int64_t)vattn_type_bytes(o->k_type);
-    int64_t v_bytes = o->v_dim * (int64_t)vattn_type_bytes(o->v_type);
+    int64_t k_bytes = (int64_t)vattn_row_size(o->k_type, o->head_dim);
+    int64_t v_bytes = (int64_t)vattn_row_size(o->v_type, o->v_dim);
     for (int32_t i = first; i < first + c->plan->group; i++) {
         c->cert[i].rows_kv = rows_kv;
         c->cert[i].rows_k = rows_k;

@@ -25,9 +25,6 @@ static void fill_defaults(struct vattn_options * o) {
 }
 
 static const char * unsupported(const struct vattn_options * o) {
-    if (o->k_type > VATTN_TYPE_F16 || o->v_type > VATTN_TYPE_F16) {
-        return "k_type, v_type: only F32 and F16 rows are implemented";
-    }
     if (o->logit_softcap != 0.0F) {
         return "logit_softcap: not implemented, must be 0";
     }
@@ -50,6 +47,12 @@ static const char * invalid_shape(const struct vattn_options * o) {
     }
     if (o->head_dim < 1 || o->head_dim > VATTN_MAX_DIM || o->v_dim < 1 || o->v_dim > VATTN_MAX_DIM) {
         return "head_dim, v_dim: must be 1..576";
+    }
+    if ((unsigned)o->k_type >= VATTN_TYPE_COUNT || (unsigned)o->v_type >= VATTN_TYPE_COUNT) {
+        return "k_type, v_type: must be F32, F16, BF16 or Q8_0";
+    }
+    if (vattn_row_bytes(o->k_type, o->head_dim) == 0 || vattn_row_bytes(o->v_type, o->v_dim) == 0) {
+        return "k_type, v_type: rows of Q8_0 have a multiple of 32 elements (head_dim, v_dim)";
     }
     if (o->max_keys < 1 || o->max_keys > MAX_KEYS) {
         return "max_keys: must be 1..2147483647";

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "vattn.h"
+#include "base/row.h"
 #include "kernels/kernels.h"
 #include "plan/cost.h"
 #include "verify/quantile.h"
@@ -25,60 +26,39 @@ struct vattn_plan {
     struct vattn_quantile quantile; /* of F, at 1 - delta_head */
 };
 
-/* Kernels by element type. */
+/* Kernels by type of rows. */
 static inline void vattn_plan_score(const struct vattn_plan * p, const struct vattn_rows * rows, const float * q,
                                     int32_t n_heads, float * out, ptrdiff_t ld) {
-    if (p->opt.k_type == VATTN_TYPE_F16) {
-        p->kern->score_f16(rows, q, n_heads, p->opt.head_dim, out, ld);
-    } else {
-        p->kern->score_f32(rows, q, n_heads, p->opt.head_dim, out, ld);
-    }
+    p->kern->score[p->opt.k_type](rows, q, n_heads, p->opt.head_dim, out, ld);
 }
 
 /* The same of rows of the type of the values. */
 static inline void vattn_plan_score_values(const struct vattn_plan * p, const struct vattn_rows * rows, const float * q,
                                            int32_t n_heads, float * out, ptrdiff_t ld) {
-    if (p->opt.v_type == VATTN_TYPE_F16) {
-        p->kern->score_f16(rows, q, n_heads, p->opt.v_dim, out, ld);
-    } else {
-        p->kern->score_f32(rows, q, n_heads, p->opt.v_dim, out, ld);
-    }
+    p->kern->score[p->opt.v_type](rows, q, n_heads, p->opt.v_dim, out, ld);
 }
 
 static inline void vattn_plan_accumulate(const struct vattn_plan * p, const struct vattn_rows * rows,
                                          const float * weight, ptrdiff_t ld, int32_t n_heads, float * acc) {
-    if (p->opt.v_type == VATTN_TYPE_F16) {
-        p->kern->accumulate_f16(rows, weight, ld, n_heads, p->opt.v_dim, acc);
-    } else {
-        p->kern->accumulate_f32(rows, weight, ld, n_heads, p->opt.v_dim, acc);
-    }
+    p->kern->accumulate[p->opt.v_type](rows, weight, ld, n_heads, p->opt.v_dim, acc);
 }
 
 static inline void vattn_plan_deviation(const struct vattn_plan * p, const struct vattn_rows * rows,
                                         const float * center, const float * root, ptrdiff_t ld, int32_t n_heads,
                                         int32_t first, float * dist2, float * bucket) {
-    if (p->opt.v_type == VATTN_TYPE_F16) {
-        p->kern->deviation_f16(rows, center, root, ld, n_heads, p->opt.v_dim, first, dist2, bucket);
-    } else {
-        p->kern->deviation_f32(rows, center, root, ld, n_heads, p->opt.v_dim, first, dist2, bucket);
-    }
+    p->kern->deviation[p->opt.v_type](rows, center, root, ld, n_heads, p->opt.v_dim, first, dist2, bucket);
 }
 
 static inline void vattn_plan_offset(const struct vattn_plan * p, const struct vattn_rows * rows,
                                      const struct vattn_rows * centers, float * dist2, float * out) {
-    if (p->opt.v_type == VATTN_TYPE_F16) {
-        p->kern->offset_f16(rows, centers, p->opt.v_dim, dist2, out, p->opt.v_dim);
-    } else {
-        p->kern->offset_f32(rows, centers, p->opt.v_dim, dist2, out, p->opt.v_dim);
-    }
+    p->kern->offset[p->opt.v_type](rows, centers, p->opt.v_dim, dist2, out, p->opt.v_dim);
 }
 
 /* One row (n = 1) as floats. */
 static inline void vattn_plan_key(const struct vattn_plan * p, const struct vattn_rows * row, float * out) {
     static const float one = 1.0F;
     memset(out, 0, (size_t)p->opt.head_dim * sizeof *out);
-    (p->opt.k_type == VATTN_TYPE_F16 ? p->kern->accumulate_f16 : p->kern->accumulate_f32)(row, &one, 1, 1, p->opt.head_dim,
-                                                                                          out);
+    p->kern->accumulate[p->opt.k_type](row, &one, 1, 1, p->opt.head_dim, out);
 }
 
 static inline void vattn_plan_value(const struct vattn_plan * p, const struct vattn_rows * row, float * out) {
@@ -94,10 +74,6 @@ static inline struct vattn_rows vattn_k_rows(const struct vattn_kv * kv, int32_t
 
 static inline struct vattn_rows vattn_v_rows(const struct vattn_kv * kv, int32_t g) {
     return (struct vattn_rows){.base = (const char *)kv->v + (size_t)g * kv->v_head_stride, .stride = kv->v_row_stride};
-}
-
-static inline size_t vattn_type_bytes(enum vattn_type t) {
-    return t == VATTN_TYPE_F32 ? 4 : 2;
 }
 
 #endif

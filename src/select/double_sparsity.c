@@ -22,7 +22,7 @@ struct labels {
 };
 
 static size_t range_bytes(const struct vattn_selector * s) {
-    return 2 * vattn_type_bytes(s->plan->opt.k_type);
+    return vattn_row_size(s->plan->opt.k_type, 2);
 }
 
 static double levels(const struct vattn_selector * s) {
@@ -173,6 +173,7 @@ static int64_t score_rows(const struct vattn_selector * s, const struct vattn_kv
 
 const struct vattn_selector_kind vattn_selector_double_sparsity = {
     .name = VATTN_METHOD_DOUBLE_SPARSITY,
+    .cuts_rows = true,
     .build = build,
     .release = release,
     .work_bytes = work_bytes,

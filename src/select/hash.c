@@ -49,7 +49,7 @@ static void apply(const struct vattn_selector * s, const struct linear * l, int3
     }
     for (int32_t begin = 0; begin < l->in; begin += WIDE) {
         const struct vattn_rows rows = {.base = weight + begin, .stride = (size_t)l->in * sizeof(float), .n = l->out};
-        s->plan->kern->score_f32(&rows, x + begin, 1, l->in - begin < WIDE ? l->in - begin : WIDE, part, l->out);
+        s->plan->kern->score[VATTN_TYPE_F32](&rows, x + begin, 1, l->in - begin < WIDE ? l->in - begin : WIDE, part, l->out);
         for (int32_t o = 0; o < l->out; o++) {
             y[o] += part[o];
         }

@@ -15,7 +15,7 @@ static void point(const struct vattn_points * p, int64_t i, float * x) {
 
 /* Points [begin, begin + n) as rows that start at the first element. */
 static struct vattn_rows part(const struct vattn_points * p, int64_t begin, int32_t n) {
-    size_t skip = (size_t)p->first * vattn_type_bytes(p->plan->opt.k_type) + (size_t)begin * p->rows.stride;
+    size_t skip = vattn_row_size(p->plan->opt.k_type, p->first) + (size_t)begin * p->rows.stride;
     return (struct vattn_rows){.base = (const char *)p->rows.base + skip, .stride = p->rows.stride, .n = n};
 }
 
@@ -30,11 +30,7 @@ static float half_square(const float * c, int32_t dim) {
 
 static void products(const struct vattn_points * p, const struct vattn_rows * rows, const float * centroid, int32_t n,
                      float * out) {
-    if (p->plan->opt.k_type == VATTN_TYPE_F32) {
-        p->plan->kern->score_f32(rows, centroid, n, p->dim, out, TILE);
-    } else {
-        p->plan->kern->score_f16(rows, centroid, n, p->dim, out, TILE);
-    }
+    p->plan->kern->score[p->plan->opt.k_type](rows, centroid, n, p->dim, out, TILE);
 }
 
 /* The nearest centroids of one tile. */

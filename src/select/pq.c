@@ -98,7 +98,7 @@ static void fill_table(const struct vattn_selector * s, int32_t g, const float *
         int32_t begin = vattn_pq_begin(s, j), dim = vattn_pq_begin(s, j + 1) - begin;
         const struct vattn_rows rows = {
             .base = vattn_pq_centroids(s, g, j), .stride = (size_t)dim * sizeof(float), .n = p->n_centroids};
-        s->plan->kern->score_f32(&rows, q + begin, 1, dim, table + (size_t)j * (size_t)p->n_centroids, p->n_centroids);
+        s->plan->kern->score[VATTN_TYPE_F32](&rows, q + begin, 1, dim, table + (size_t)j * (size_t)p->n_centroids, p->n_centroids);
     }
 }
 
@@ -124,6 +124,7 @@ static int64_t score_rows(const struct vattn_selector * s, const struct vattn_kv
 
 const struct vattn_selector_kind vattn_selector_pq = {
     .name = VATTN_METHOD_PQ,
+    .cuts_rows = true,
     .build = build,
     .release = release,
     .work_bytes = work_bytes,

@@ -21,7 +21,7 @@ static int64_t pages_of(const struct vattn_selector * s, int64_t rows) {
 }
 
 static size_t row_bytes(const struct vattn_selector * s) {
-    return (size_t)s->plan->opt.head_dim * vattn_type_bytes(s->plan->opt.k_type);
+    return vattn_row_size(s->plan->opt.k_type, s->plan->opt.head_dim);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- build */
@@ -130,6 +130,7 @@ static int64_t budget(const struct vattn_selector * s, int64_t k) {
 
 const struct vattn_selector_kind vattn_selector_quest = {
     .name = VATTN_METHOD_QUEST,
+    .cuts_rows = true,
     .build = build,
     .release = release,
     .work_bytes = work_bytes,

@@ -7,7 +7,6 @@
 
 #include <math.h>
 
-#include "base/half.h"
 #include "select/selector.h"
 
 /* Element `first + d` of a row to x[d], d < dim; false if one of them is NaN or infinite. */
@@ -16,8 +15,7 @@ static inline bool vattn_row_floats(const struct vattn_rows * rows, int64_t row,
     const char * at = (const char *)rows->base + (size_t)row * rows->stride;
     bool finite = true;
     for (int32_t d = 0; d < dim; d++) {
-        x[d] = type == VATTN_TYPE_F32 ? ((const float *)(const void *)at)[first + d]
-                                      : vattn_half_to_float(((const uint16_t *)(const void *)at)[first + d]);
+        x[d] = vattn_row_element(type, at, first + d);
         finite = finite && isfinite(x[d]);
     }
     return finite;

@@ -75,7 +75,7 @@ static bool options_fit(const struct vattn_selector_options * o, int32_t head_di
 }
 
 static bool input_fits(const struct vattn_plan * plan, const struct vattn_kv * kv) {
-    size_t k_bytes = (size_t)plan->opt.head_dim * vattn_type_bytes(plan->opt.k_type);
+    size_t k_bytes = vattn_row_size(plan->opt.k_type, plan->opt.head_dim);
     return kv->n_keys >= 1 && kv->n_keys <= plan->opt.max_keys && kv->k != NULL &&
            (kv->n_keys == 1 || kv->k_row_stride >= k_bytes);
 }
@@ -97,7 +97,7 @@ enum vattn_status vattn_selector_create(const struct vattn_plan * plan, const st
         return VATTN_STATUS_INVALID_ARGUMENT;
     }
     const struct vattn_selector_kind * kind = vattn_selector_kind_of(o.kind);
-    if (kind == NULL) {
+    if (kind == NULL || (kind->cuts_rows && plan->opt.k_type > VATTN_TYPE_F16)) {
         return VATTN_STATUS_UNSUPPORTED;
     }
     struct vattn_selector * s = calloc(1, sizeof *s);

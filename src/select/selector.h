@@ -14,6 +14,7 @@ struct vattn_selector;
 struct vattn_selector_kind {
     enum vattn_method name;
     bool reads_keys; /* an oracle: score() looks at every key, and keeps no index */
+    bool cuts_rows;  /* works on parts of keys in their type, which is therefore F32 or F16 */
 
     /* Build s->state over rows [0, s->n_keys) of all KV heads and set s->index_bytes.  Allocates. */
     enum vattn_status (*build)(struct vattn_selector * s, const struct vattn_kv * kv, const float * q_second_moment);

@@ -98,7 +98,7 @@ static void hash_tile(const struct vattn_selector * s, const struct vattn_kv * k
 }
 
 static bool has_values(const struct vattn_selector * s, const struct vattn_kv * kv) {
-    size_t row = (size_t)s->plan->opt.v_dim * vattn_type_bytes(s->plan->opt.v_type);
+    size_t row = vattn_row_size(s->plan->opt.v_type, s->plan->opt.v_dim);
     return kv->v != NULL && (kv->n_keys == 1 || kv->v_row_stride >= row);
 }
 
@@ -140,7 +140,7 @@ static void spread(const struct vattn_selector * s, int32_t table, const float *
     const struct vattn_rows rows = {
         .base = planes(s, table), .stride = (size_t)dim * sizeof(float), .n = s->opt.socket_k};
     float out[MOST_BITS];
-    s->plan->kern->score_f32(&rows, q, 1, dim, out, MOST_BITS);
+    s->plan->kern->score[VATTN_TYPE_F32](&rows, q, 1, dim, out, MOST_BITS);
     p[0] = 1.0F;
     for (int32_t b = 0; b < s->opt.socket_k; b++) {
         double u = tanh((double)out[b]) / sqrt((double)dim);

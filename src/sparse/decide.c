@@ -257,8 +257,8 @@ static int64_t index_bytes(const struct vattn_call * c, int32_t g) {
 void vattn_sparse_account(struct vattn_call * c, int32_t g, int64_t * rows_k, int64_t * bytes) {
     const struct vattn_sparse * s = c->sparse;
     const struct vattn_options * o = &c->plan->opt;
-    int64_t k_bytes = o->head_dim * (int64_t)vattn_type_bytes(o->k_type);
-    int64_t v_bytes = o->v_dim * (int64_t)vattn_type_bytes(o->v_type);
+    int64_t k_bytes = (int64_t)vattn_row_size(o->k_type, o->head_dim);
+    int64_t v_bytes = (int64_t)vattn_row_size(o->v_type, o->v_dim);
     *rows_k = *bytes = 0;
     if (!s->groups[g].scanned) {
         return;

@@ -179,7 +179,7 @@ static void sketch_values(struct vattn_call * c, int32_t g, int32_t first, int32
                 const float * w = weights_of(c, head, k, d[i], m[i], &scale);
                 if (wanted[i]) {
                     roots(t.value_root + at, w + at, x.n, scale, root);
-                    c->plan->kern->deviation_f32(&x, zero, root, VATTN_OFF_TILE, 1, (int32_t)v_dim, seen, dist2,
+                    c->plan->kern->deviation[VATTN_TYPE_F32](&x, zero, root, VATTN_OFF_TILE, 1, (int32_t)v_dim, seen, dist2,
                                                  vattn_sparse_slot(s, g)->buckets + (size_t)(first + i) * VATTN_BUCKETS * v_dim);
                 }
             }

@@ -63,7 +63,7 @@ struct vattn_sparse * vattn_sparse_layout(const struct vattn_plan * plan, struct
     v.sample_scale = vattn_scratch_take(a, kv_heads, sizeof *v.sample_scale);
     v.sample_n = vattn_scratch_take(a, kv_heads, sizeof *v.sample_n);
     v.estimates = vattn_scratch_take(a, heads * v_dim, sizeof *v.estimates);
-    v.mean_rows = vattn_scratch_take(a, kv_heads * v_dim, vattn_type_bytes(o->v_type));
+    v.mean_rows = vattn_scratch_take(a, kv_heads, vattn_row_size(o->v_type, o->v_dim));
     v.free_slots = vattn_scratch_take(a, (kv_heads + 63) / 64, sizeof *v.free_slots);
     v.slots = vattn_scratch_take(a, kv_heads, sizeof *v.slots);
     for (size_t i = 0; i < kv_heads; i++) {

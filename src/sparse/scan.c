@@ -6,9 +6,6 @@
 #include "sparse/sparse.h"
 
 #include <math.h>
-#include <string.h>
-
-#include "base/half.h"
 
 /* A query whose expected proxy error is far above what the code was calibrated for is answered exactly. */
 #define ALIEN_FACTOR 16.0F
@@ -17,13 +14,8 @@
 /* An index without kinds (of a strict plan) has its mean value in f32 only. */
 static void round_mean(struct vattn_call * c, int32_t g) {
     const struct vattn_options * o = &c->plan->opt;
-    const float * mean = c->in.index->books[g].v_mean;
-    size_t n = (size_t)o->v_dim, bytes = vattn_type_bytes(o->v_type);
-    char * out = c->sparse->mean_rows + (size_t)g * n * bytes;
-    for (size_t i = 0; i < n; i++) {
-        uint16_t half = vattn_half_from_float(mean[i]);
-        memcpy(out + i * bytes, o->v_type == VATTN_TYPE_F16 ? (const void *)&half : (const void *)&mean[i], bytes);
-    }
+    char * out = c->sparse->mean_rows + (size_t)g * vattn_row_size(o->v_type, o->v_dim);
+    vattn_row_write(o->v_type, c->in.index->books[g].v_mean, o->v_dim, out);
 }
 
 void vattn_sparse_prepare(struct vattn_call * c, int32_t g) {

@@ -176,7 +176,7 @@ static inline int32_t vattn_sparse_kinds(const struct vattn_call * c, int32_t g)
 /* The means of the kinds, rows of the type of the values; an index without kinds has one, the mean value. */
 static inline struct vattn_rows vattn_sparse_means(const struct vattn_call * c, int32_t g) {
     const struct vattn_index * x = c->in.index;
-    size_t row = (size_t)c->plan->opt.v_dim * vattn_type_bytes(c->plan->opt.v_type);
+    size_t row = vattn_row_size(c->plan->opt.v_type, c->plan->opt.v_dim);
     return (struct vattn_rows){.base = x->kinds != NULL ? x->kinds[g].mean : c->sparse->mean_rows + (size_t)g * row,
                                .stride = row,
                                .n = vattn_sparse_kinds(c, g)};

@@ -65,7 +65,7 @@ struct vattn_score_bound vattn_strict_bound(const struct vattn_call * c, int32_t
     int32_t d = c->plan->opt.head_dim;
     float w[VATTN_MAX_DIM];
     struct vattn_rows inverse = vattn_book_rows(b, b->inverse, d, 0, d);
-    (b->halves ? c->plan->kern->score_f16 : c->plan->kern->score_f32)(&inverse, q, 1, d, w, d);
+    c->plan->kern->score[b->halves ? VATTN_TYPE_F16 : VATTN_TYPE_F32](&inverse, q, 1, d, w, d);
     double basis_norm, size, unlikely2 = 0.0;
     double lost = mismatch(b, q, w, d, &basis_norm), rounding = weights_rounding(b, w, code, &size);
     double key = (double)vattn_reach_key_norm(c->in.index, g, c->in.kv->n_keys) + norm(b->mean, d);

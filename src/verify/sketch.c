@@ -59,7 +59,7 @@ double vattn_sketch_trace2(const struct vattn_kernels * kern, const float * buck
     float gram[B][B];
     double off = 0.0;
     struct vattn_rows rows = {.base = bucket, .stride = (size_t)dim * sizeof *bucket, .n = B};
-    kern->score_f32(&rows, bucket, B, dim, gram[0], B);
+    kern->score[VATTN_TYPE_F32](&rows, bucket, B, dim, gram[0], B);
     for (int i = 0; i < B; i++) {
         float sum = 0.0F;
         for (int j = 0; j < B; j++) {

@@ -6,6 +6,13 @@ $make_capture "$dir/f32.safetensors" heads=3 kv_heads=3 dim=40 keys=700 f32=1 mo
 
 expect 0 "$vattn" verify --method exact --eps 1e-5 --draws 2 "$dir/a.safetensors" "$dir/f32.safetensors"
 says 'rows 100.00 %'
+for types in q8_0 bf16 q8_0,f16 f32,bf16; do # truth is of the rows as rounded
+    expect 0 "$vattn" verify --method exact --eps 1e-5 --draws 2 --kv-type $types "$dir/a.safetensors"
+    expect 0 "$vattn" verify --draws 200 --steps 3 --kv-type $types "$dir/a.safetensors"
+done
+expect 0 "$vattn" verify --method exact --eps 1e-5 --draws 2 --kv-type bf16 "$dir/f32.safetensors"
+refuse --kv-type "$vattn" verify --kv-type q8_0 "$dir/f32.safetensors" # rows of 40
+refuse --kv-type "$vattn" verify --kv-type q4_0 "$dir/a.safetensors"
 expect 0 "$vattn" verify --draws 300 --steps 1,3 --warm 1 "$dir/a.safetensors" "$dir/f32.safetensors"
 says 'PASS: sparse eps 0.05 delta 0.05 scope head: 14 of 14 cases'
 expect 0 "$vattn" verify --draws 200 --steps 3 --scope layer --eps 0.1 "$dir/a.safetensors"

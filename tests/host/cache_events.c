@@ -1,7 +1,7 @@
 /*
  * cache_events.c - everything that a program may do to llama.cpp's cache, with the plug-in's index checked at every call.
  *
- *     cache_events MODEL TEXT THREADS
+ *     cache_events MODEL TEXT THREADS [f16 or q8_0]
  *
  * Runs with VATTN_TEST_VALIDATE=1, VATTN_METHOD=sparse: each decode call then compares all rows that the index covers with
  * the live cache.  Exit 1 if a covered row was stale, or if nothing was checked.
@@ -20,6 +20,7 @@ static void (*stats_reset)(void);
 static llama_token * tokens;
 static int32_t n_tokens;
 static bool failed;
+static enum ggml_type cache_type = GGML_TYPE_F16;
 
 static void die(const char * what) {
     fprintf(stderr, "cache_events: %s\n", what);
@@ -92,6 +93,7 @@ static struct llama_context * open_context(struct llama_model * model, int32_t n
     params.n_seq_max = (uint32_t)n_seq;
     params.kv_unified = unified;
     params.n_threads = n_threads;
+    params.type_k = params.type_v = cache_type;
     params.n_threads_batch = n_threads;
     struct llama_context * ctx = llama_init_from_model(model, params);
     if (ctx == NULL) {
@@ -199,8 +201,11 @@ static void quiet(enum ggml_log_level level, const char * text, void * data) {
 }
 
 int main(int argc, char ** argv) {
-    if (argc != 4) {
-        die("usage: cache_events MODEL TEXT THREADS");
+    if (argc != 4 && argc != 5) {
+        die("usage: cache_events MODEL TEXT THREADS [f16 or q8_0]");
+    }
+    if (argc == 5 && strcmp(argv[4], "q8_0") == 0) {
+        cache_type = GGML_TYPE_Q8_0;
     }
     llama_log_set(quiet, NULL);
     ggml_backend_load_all();

@@ -9,4 +9,7 @@ host=$(realpath "$cache")/host
     -Wl,-rpath,"$host/build/bin"
 model=$(realpath "$model") text=$(realpath "$text")
 cd "$host/build/bin" # the host looks for its CPU backend here
-GGML_BACKEND_PATH=$plugin VATTN_METHOD=sparse VATTN_TEST_VALIDATE=1 "$work/cache_events" "$model" "$text" "${THREADS:-2}"
+for type in f16 q8_0; do
+    echo "$type:"
+    GGML_BACKEND_PATH=$plugin VATTN_METHOD=sparse VATTN_TEST_VALIDATE=1 "$work/cache_events" "$model" "$text" "${THREADS:-2}" $type
+done

@@ -8,7 +8,7 @@ trap 'rm -rf "$work"' EXIT
 mapfile -t sources < <(find src -name '*.c')
 "${CC:-cc}" -O2 -Iinclude -Isrc -fPIC -shared "${sources[@]}" -o "$work/libvattn.so" -llapacke -lm
 "${CC:-cc}" -Iinclude tests/install/consumer/consumer.c "$work/libvattn.so" -o "$work/consumer" -lm
-"${CC:-cc}" -O2 -D_GNU_SOURCE -Iinclude -Isrc tests/emulated/check_tables.c tests/kernels/check_kernels.c \
+"${CC:-cc}" -O2 -D_GNU_SOURCE -Iinclude -Isrc tests/emulated/check_tables.c tests/kernels/check_*.c \
     "$work/libvattn.so" -o "$work/check_tables" -lm
 LD_LIBRARY_PATH=$work "$work/consumer"
 LD_LIBRARY_PATH=$work "$work/check_tables"

@@ -28,6 +28,7 @@ static void tables_agree_with_their_twins(void ** state) {
 /* --------------------------------------------------------------------------------------------- planted defects */
 
 static const struct vattn_kernels * const good = &vattn_kernels_generic;
+static enum vattn_type planted; /* the type of rows whose function is bad */
 
 static void score_without_last(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,
                                float * out, ptrdiff_t ld) {
@@ -37,22 +38,22 @@ static void score_without_last(const struct vattn_rows * rows, const float * q, 
     for (int32_t g = 0; g < n_heads; g++) {
         zeroed[g * dim + dim - 1] = 0;
     }
-    good->score_f16(rows, zeroed, n_heads, dim, out, ld);
+    good->score[planted](rows, zeroed, n_heads, dim, out, ld);
     free(zeroed);
 }
 
 static void accumulate_once_too_often(const struct vattn_rows * rows, const float * weight, ptrdiff_t ld,
                                       int32_t n_heads, int32_t dim, float * acc) {
-    good->accumulate_f16(rows, weight, ld, n_heads, dim, acc);
+    good->accumulate[planted](rows, weight, ld, n_heads, dim, acc);
     struct vattn_rows one = *rows;
     one.n = rows->n > 16;
-    good->accumulate_f16(&one, weight, ld, n_heads, dim, acc);
+    good->accumulate[planted](&one, weight, ld, n_heads, dim, acc);
 }
 
 static void deviation_in_next_bucket(const struct vattn_rows * rows, const float * center, const float * root,
                                      ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,
                                      float * bucket) {
-    good->deviation_f16(rows, center, root, ld, n_heads, dim, first + 32 * 7 + 1, dist2, bucket);
+    good->deviation[planted](rows, center, root, ld, n_heads, dim, first + 32 * 7 + 1, dist2, bucket);
 }
 
 static void offset_of_one_center(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim,
@@ -64,7 +65,7 @@ static void offset_of_one_center(const struct vattn_rows * rows, const struct va
         same[j] = centers->index[0];
     }
     one.index = same;
-    good->offset_f16(rows, &one, dim, dist2, out, ld);
+    good->offset[planted](rows, &one, dim, dist2, out, ld);
     free(same);
 }
 
@@ -123,18 +124,26 @@ static void planted_defects_are_found(void ** state) {
     (void)state;
     struct vattn_kernels bad = *good;
     assert_int_equal(failures(bad), 0);
-    bad.score_f16 = score_without_last;
-    assert_true(failures(bad) > 0);
-    bad = *good;
-    bad.accumulate_f16 = accumulate_once_too_often;
-    assert_true(failures(bad) > 0);
-    bad = *good;
-    bad.deviation_f16 = deviation_in_next_bucket;
-    assert_true(failures(bad) > 0);
-    bad = *good;
-    bad.offset_f16 = offset_of_one_center;
-    assert_true(failures(bad) > 0);
-    bad = *good;
+    for (int t = 0; t < VATTN_TYPE_COUNT; t++) {
+        planted = (enum vattn_type)t;
+        bad.score[t] = score_without_last;
+        assert_true(failures(bad) > 0);
+        bad = *good;
+        bad.accumulate[t] = accumulate_once_too_often;
+        assert_true(failures(bad) > 0);
+        bad = *good;
+        bad.deviation[t] = deviation_in_next_bucket;
+        assert_true(failures(bad) > 0);
+        bad = *good;
+        bad.offset[t] = offset_of_one_center;
+        assert_true(failures(bad) > 0);
+        bad = *good;
+    }
+    for (int32_t i = 0; i < 2; i++) { /* bits of halves taken for those of bf16, and the other way round */
+        bad.score[i == 0 ? VATTN_TYPE_F16 : VATTN_TYPE_BF16] = good->score[i == 0 ? VATTN_TYPE_BF16 : VATTN_TYPE_F16];
+        assert_true(failures(bad) > 0);
+        bad = *good;
+    }
     bad.max = max_with_zero;
     assert_true(failures(bad) > 0);
     bad = *good;

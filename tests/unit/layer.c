@@ -27,14 +27,13 @@ struct vattn_options layer_options(int32_t n_heads, int32_t n_kv_heads, int32_t 
                                   .v_type = VATTN_TYPE_F16, .max_keys = n};
 }
 
-static void * convert(const float * x, size_t n, enum vattn_type type) {
-    void * out = aligned_alloc(64, (n * 4 + 63) / 64 * 64);
-    for (size_t i = 0; i < n; i++) {
-        if (type == VATTN_TYPE_F32) {
-            ((float *)out)[i] = x[i];
-        } else {
-            ((uint16_t *)out)[i] = vattn_half_from_float(x[i]);
-        }
+/* Rows of a type, and x becomes what they hold. */
+static void * convert(float * x, size_t n_rows, int32_t dim, enum vattn_type type) {
+    size_t bytes = vattn_row_bytes(type, dim), width = (size_t)dim;
+    char * out = aligned_alloc(64, (n_rows * bytes + 63) / 64 * 64);
+    for (size_t i = 0; i < n_rows; i++) {
+        vattn_row_write(type, x + i * width, dim, out + i * bytes);
+        vattn_row_read(type, out + i * bytes, dim, x + i * width);
     }
     return out;
 }
@@ -78,10 +77,10 @@ void layer_make(struct layer * l, const struct vattn_options * options, uint64_t
     l->moment = calloc(hk * d * d, sizeof(float));
     l->cert = calloc((size_t)o->n_heads, sizeof *l->cert);
     fill(l, seed);
-    l->k = convert(l->k32, n * hk * d, o->k_type);
-    l->v = convert(l->v32, n * hk * dv, o->v_type);
-    size_t kb = o->k_type == VATTN_TYPE_F32 ? 4 : 2, vb = o->v_type == VATTN_TYPE_F32 ? 4 : 2;
-    l->kv = (struct vattn_kv){l->k, l->v, hk * d * kb, d * kb, hk * dv * vb, dv * vb, (int64_t)n, NULL};
+    l->k = convert(l->k32, n * hk, o->head_dim, o->k_type);
+    l->v = convert(l->v32, n * hk, o->v_dim, o->v_type);
+    size_t kb = vattn_row_bytes(o->k_type, o->head_dim), vb = vattn_row_bytes(o->v_type, o->v_dim);
+    l->kv = (struct vattn_kv){l->k, l->v, hk * kb, kb, hk * vb, vb, (int64_t)n, NULL};
     l->work_bytes = vattn_call_bytes(l->plan);
     l->work = aligned_alloc(64, l->work_bytes);
 }

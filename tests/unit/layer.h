@@ -13,8 +13,8 @@ struct layer {
     struct vattn_plan * plan;
     struct vattn_index * index;
     struct vattn_kv kv;
-    void *k, *v;          /* f16 or f32 rows, [n][n_kv_heads][dim] as a cache keeps them */
-    float *k32, *v32;     /* the same values, f32 */
+    void *k, *v;          /* rows of k_type and v_type, [n][n_kv_heads][dim] as a cache keeps them */
+    float *k32, *v32;     /* the same values as stored, f32 */
     float *q, *out;
     float * moment;       /* [n_kv_heads][head_dim][head_dim] */
     void * work;

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/half.h"
 #include "base/random.h"
 
 /* The piecewise linear 2^x: 2^floor(x) (1 + x - floor(x)). */
@@ -68,15 +67,7 @@ static void mean_of_kind(const struct layer * l, int32_t g, int64_t row, double 
     const struct vattn_kinds * kinds = &x->kinds[g];
     const char * mean = kinds->mean + (size_t)vattn_index_kind(x, g, row) * kinds->row_bytes;
     for (int32_t a = 0; a < l->options.v_dim; a++) {
-        uint16_t half;
-        float whole;
-        if (l->options.v_type == VATTN_TYPE_F16) {
-            memcpy(&half, mean + 2 * a, sizeof half);
-            out[a] = (double)vattn_half_to_float(half);
-        } else {
-            memcpy(&whole, mean + 4 * a, sizeof whole);
-            out[a] = (double)whole;
-        }
+        out[a] = (double)vattn_row_element(l->options.v_type, mean, a);
     }
 }
 

@@ -74,7 +74,7 @@ static void agrees_with_twin(void ** state) {
             select_layer(&l, &select_shapes[i], o.kind, 200 + (uint64_t)i);
             const float * moment = j % 2 == 0 ? l.moment : NULL;
             struct vattn_selector * s = select_make(&l, &o, moment);
-            const int64_t n = l.kv.n_keys, type = (int64_t)vattn_type_bytes(l.options.k_type);
+            const int64_t n = l.kv.n_keys, type = (int64_t)vattn_row_size(l.options.k_type, 1);
             const int32_t count = l.options.head_dim / s->opt.group_factor;
             const int64_t bytes = 2 * count + n * ((count * o.label_bits + 7) / 8 + 2 * type);
             assert_int_equal(vattn_selector_bytes(s), bytes * l.options.n_kv_heads);

@@ -127,8 +127,17 @@ static void bad_input(void ** state) {
     assert_int_equal(vattn_plan_create(&o, &plan, &reason), VATTN_STATUS_INVALID_ARGUMENT);
     assert_non_null(strstr(reason, "n_kv_heads"));
     o = good;
+    o.k_type = (enum vattn_type)VATTN_TYPE_COUNT;
+    assert_int_equal(vattn_plan_create(&o, &plan, &reason), VATTN_STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(reason, "k_type"));
+    o = good; /* rows of blocks */
+    o.head_dim = o.v_dim = 80;
     o.k_type = VATTN_TYPE_Q8_0;
-    assert_int_equal(vattn_plan_create(&o, &plan, &reason), VATTN_STATUS_UNSUPPORTED);
+    assert_int_equal(vattn_plan_create(&o, &plan, &reason), VATTN_STATUS_INVALID_ARGUMENT);
+    assert_non_null(strstr(reason, "32"));
+    o.k_type = VATTN_TYPE_F16;
+    o.v_type = VATTN_TYPE_Q8_0;
+    assert_int_equal(vattn_plan_create(&o, &plan, &reason), VATTN_STATUS_INVALID_ARGUMENT);
     o = good;
     o.logit_softcap = 30.0F;
     assert_int_equal(vattn_plan_create(&o, &plan, &reason), VATTN_STATUS_UNSUPPORTED);

@@ -31,14 +31,7 @@ static uint32_t draw(uint32_t * at) {
 }
 
 static double element(const struct layer * l, const void * table, size_t i) {
-    uint16_t half;
-    float whole;
-    if (l->options.v_type == VATTN_TYPE_F16) {
-        memcpy(&half, (const char *)table + 2 * i, sizeof half);
-        return (double)vattn_half_to_float(half);
-    }
-    memcpy(&whole, (const char *)table + 4 * i, sizeof whole);
-    return (double)whole;
+    return (double)vattn_row_element(l->options.v_type, table, (int32_t)i); /* rows without gaps are one long row */
 }
 
 static double value(const struct layer * l, int32_t g, int64_t row, int32_t a) {
@@ -96,10 +89,10 @@ static void check_rows(const struct layer * l, int32_t used[VATTN_MOST_KINDS]) {
 static void rows_have_the_nearest_kind(void ** state) {
     (void)state;
     for (size_t i = 0; i < sizeof capacities / sizeof *capacities; i++) {
-        for (int type = 0; type < 2; type++) {
+        for (int type = 0; type < VATTN_TYPE_COUNT; type++) {
             struct layer l;
             int32_t used[VATTN_MOST_KINDS] = {0}, n = 0;
-            make(&l, type == 0 ? VATTN_TYPE_F16 : VATTN_TYPE_F32, capacities[i], 31 + i);
+            make(&l, (enum vattn_type)type, capacities[i], 31 + i);
             check_rows(&l, used);
             for (int32_t k = 0; k < VATTN_MOST_KINDS; k++) {
                 n += used[k] > 0;

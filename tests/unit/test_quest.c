@@ -46,7 +46,7 @@ static void agrees_with_twin(void ** state) {
             select_layer(&l, &select_shapes[i], VATTN_METHOD_QUEST, 100 + (uint64_t)i);
             struct vattn_selector * s = select_make(&l, &o, NULL);
             const int64_t n = l.kv.n_keys, n_pages = (n + o.page - 1) / o.page;
-            const int64_t bounds = 2 * n_pages * l.options.head_dim * (int64_t)vattn_type_bytes(l.options.k_type);
+            const int64_t bounds = 2 * n_pages * l.options.head_dim * (int64_t)vattn_row_size(l.options.k_type, 1);
             assert_int_equal(vattn_selector_bytes(s), bounds * l.options.n_kv_heads);
             for (int32_t h = 0; h < l.options.n_heads; h++) {
                 assert_int_equal(select_score(s, &l, h, n, score), vattn_selector_shared(s, h, bounds));

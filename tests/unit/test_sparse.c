@@ -30,10 +30,18 @@ static double relative(double a, double b) {
 /* Every look's numbers, recomputed from the definition. */
 static void agrees_with_twin(void ** state) {
     (void)state;
-    static const int32_t shape[][3] = {{7, 1, 64}, {6, 2, 64}, {8, 2, 128}, {4, 4, 40}};
+    static const struct {
+        int32_t heads, kv_heads, dim;
+        enum vattn_type k, v;
+    } shape[] = {{7, 1, 64, VATTN_TYPE_F16, VATTN_TYPE_F16},   {6, 2, 64, VATTN_TYPE_F16, VATTN_TYPE_F16},
+                 {8, 2, 128, VATTN_TYPE_F16, VATTN_TYPE_F16},  {4, 4, 40, VATTN_TYPE_F16, VATTN_TYPE_F16},
+                 {7, 1, 64, VATTN_TYPE_Q8_0, VATTN_TYPE_Q8_0}, {8, 2, 128, VATTN_TYPE_Q8_0, VATTN_TYPE_F16},
+                 {6, 2, 40, VATTN_TYPE_BF16, VATTN_TYPE_BF16}, {6, 2, 64, VATTN_TYPE_F32, VATTN_TYPE_Q8_0}};
     for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {
-        struct vattn_options o = sparse_options(shape[i][0], shape[i][1], shape[i][2], 6000);
+        struct vattn_options o = sparse_options(shape[i].heads, shape[i].kv_heads, shape[i].dim, 6000);
         struct layer l;
+        o.k_type = shape[i].k;
+        o.v_type = shape[i].v;
         layer_make(&l, &o, 40 + i);
         layer_index(&l);
         struct vattn_input in = layer_input(&l, 77);
@@ -109,6 +117,10 @@ static void threads_do_not_matter(void ** state) {
     same_for_any_team(&o);
     o = sparse_options(16, 8, 64, 5000); /* KV heads that take slots over from one another */
     same_for_any_team(&o);
+    o = sparse_options(14, 2, 64, 9000);
+    o.k_type = VATTN_TYPE_Q8_0;
+    o.v_type = VATTN_TYPE_BF16;
+    same_for_any_team(&o);
 }
 
 /* Hidden rows may hold anything; rows without codes are read. */
@@ -175,10 +187,7 @@ static void slow_heads_are_exact(void ** state) {
         struct vattn_input in = layer_input(&l, call);
         in.state = call == 0 ? vattn_state_init(l.plan, memory) : memory;
         assert_int_equal(vattn_attend(l.plan, &in, l.work, l.work_bytes), VATTN_STATUS_OK);
-        int64_t all = 6000 * (64 + 64) * (int64_t)sizeof(float);
-        if (l.plan->opt.k_type == VATTN_TYPE_F16) {
-            all /= 2;
-        }
+        int64_t all = 6000 * (int64_t)(vattn_row_bytes(o.k_type, 64) + vattn_row_bytes(o.v_type, 64));
         assert_int_equal(l.cert[0].answer, VATTN_ANSWER_EXACT);
         assert_true(layer_error(&l) < 1e-5);
         tried += l.cert[0].bytes > all; /* the codes were read, too */

@@ -52,21 +52,21 @@ VATTN_ALWAYS_INLINE void deviation_rows(const float * row, int32_t width, const 
 }
 
 /* Rows start, start + 32, ... up to four of them, widened and with the next row of each under way; their number. */
-VATTN_ALWAYS_INLINE int32_t tile_load(const struct vattn_rows * rows, bool is_f16, int32_t dim, int32_t start,
+VATTN_ALWAYS_INLINE int32_t tile_load(const struct vattn_rows * rows, enum vattn_type type, int32_t dim, int32_t start,
                                       float * wide_row, int32_t width) {
     const int32_t n_left = (rows->n - start + VATTN_BUCKETS - 1) / VATTN_BUCKETS;
     const int32_t n_rows = n_left < TILE_ROWS ? n_left : TILE_ROWS;
     for (int32_t i = 0; i < n_rows; i++) {
         const int32_t j = start + VATTN_BUCKETS * i;
         if (j + 1 < rows->n) {
-            prefetch_row(rows, j + 1, (size_t)dim * (is_f16 ? 2 : 4));
+            prefetch_row(rows, j + 1, vattn_row_size(type, dim));
         }
-        widen(row_at(rows, j), dim, is_f16, wide_row + (ptrdiff_t)i * width);
+        widen(row_at(rows, j), dim, type, wide_row + (ptrdiff_t)i * width);
     }
     return n_rows;
 }
 
-VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, bool is_f16, const float * center,
+VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, enum vattn_type type, const float * center,
                                    const float * root, ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first,
                                    float * dist2, float * bucket) {
     float wide_row[TILE_ROWS * VATTN_MAX_DIM];
@@ -76,7 +76,7 @@ VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, bool is_f16, 
     for (int32_t start = 0; start < VATTN_BUCKETS && start < rows->n; start++) {
         const int32_t b = (first + start) & (VATTN_BUCKETS - 1);
         for (int32_t j = start; j < rows->n; j += TILE_ROWS * VATTN_BUCKETS) {
-            const int32_t n_rows = tile_load(rows, is_f16, dim, j, wide_row, width);
+            const int32_t n_rows = tile_load(rows, type, dim, j, wide_row, width);
             for (int32_t g = 0; g < n_heads; g++) {
                 const float * c = center + (ptrdiff_t)g * dim;
                 float * bucket_at = bucket + ((ptrdiff_t)g * VATTN_BUCKETS + b) * dim;
@@ -85,8 +85,8 @@ VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, bool is_f16, 
                     tile_root[i] = root[g * ld + j + VATTN_BUCKETS * i];
                 }
                 if (ragged) {
-                    widen((const char *)c, dim, false, wide_center);
-                    widen((const char *)bucket_at, dim, false, wide_bucket);
+                    widen((const char *)c, dim, VATTN_TYPE_F32, wide_center);
+                    widen((const char *)bucket_at, dim, VATTN_TYPE_F32, wide_bucket);
                     deviation_rows(wide_row, width, wide_center, tile_root, n_rows, tile_dist2, wide_bucket);
                     memcpy(bucket_at, wide_bucket, (size_t)dim * sizeof *bucket);
                 } else {
@@ -100,15 +100,13 @@ VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, bool is_f16, 
     }
 }
 
-void vattn_deviation_f16_neon(const struct vattn_rows * rows, const float * center, const float * root, ptrdiff_t ld,
-                              int32_t n_heads, int32_t dim, int32_t first, float * dist2, float * bucket) {
-    deviation(rows, true, center, root, ld, n_heads, dim, first, dist2, bucket);
-}
-
-void vattn_deviation_f32_neon(const struct vattn_rows * rows, const float * center, const float * root, ptrdiff_t ld,
-                              int32_t n_heads, int32_t dim, int32_t first, float * dist2, float * bucket) {
-    deviation(rows, false, center, root, ld, n_heads, dim, first, dist2, bucket);
-}
+#define DEFINE(name, type)                                                                                             \
+    void vattn_deviation_##name##_neon(const struct vattn_rows * rows, const float * center, const float * root,       \
+                                       ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,       \
+                                       float * bucket) {                                                               \
+        deviation(rows, type, center, root, ld, n_heads, dim, first, dist2, bucket);                                   \
+    }
+VATTN_EACH_TYPE(DEFINE)
 
 #else
 typedef int vattn_empty_translation_unit;

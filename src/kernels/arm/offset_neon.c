@@ -13,12 +13,12 @@ VATTN_ALWAYS_INLINE float32x4x2_t subtract8(float32x4x2_t a, float32x4x2_t b) {
 }
 
 /* The last dim - d < 8 differences of a row; lanes behind the row are 0 - 0. */
-VATTN_ALWAYS_INLINE float32x4x2_t offset_tail(const char * row, const char * center, bool is_f16, int32_t d, int32_t dim,
-                                              float * out) {
-    const ptrdiff_t at = (ptrdiff_t)d * (is_f16 ? 2 : 4);
+VATTN_ALWAYS_INLINE float32x4x2_t offset_tail(const char * row, const char * center, enum vattn_type type, int32_t d,
+                                              int32_t dim, float * out) {
+    const size_t at = vattn_row_size(type, d);
     float x[8], c[8];
-    widen(row + at, dim - d, is_f16, x);
-    widen(center + at, dim - d, is_f16, c);
+    widen(row + at, dim - d, type, x);
+    widen(center + at, dim - d, type, c);
     const float32x4x2_t difference = subtract8(load8_floats(x), load8_floats(c));
     if (out != NULL) {
         store8_floats(x, difference);
@@ -27,46 +27,43 @@ VATTN_ALWAYS_INLINE float32x4x2_t offset_tail(const char * row, const char * cen
     return difference;
 }
 
-VATTN_ALWAYS_INLINE void offset(const struct vattn_rows * rows, const struct vattn_rows * centers, bool is_f16,
+VATTN_ALWAYS_INLINE void offset(const struct vattn_rows * rows, const struct vattn_rows * centers, enum vattn_type type,
                                 const int32_t dim, float * dist2, float * out, ptrdiff_t ld) {
     for (int32_t j = 0; j < rows->n; j++) {
         const char *row = row_at(rows, j), *center = row_at(centers, j);
         float * to = out != NULL ? out + j * ld : NULL;
         float32x4x2_t sum = zero8();
         int32_t d = 0;
-        prefetch_rows(rows, j + NEON_AHEAD, j + NEON_AHEAD + 1, (size_t)dim * (is_f16 ? 2 : 4));
+        prefetch_rows(rows, j + NEON_AHEAD, j + NEON_AHEAD + 1, vattn_row_size(type, dim));
         for (; d + 8 <= dim; d += 8) {
-            const float32x4x2_t x = subtract8(load8(row, d, is_f16), load8(center, d, is_f16));
+            const float32x4x2_t x = subtract8(load8(row, d, type), load8(center, d, type));
             if (to != NULL) {
                 store8_floats(to + d, x);
             }
             sum = fma8(sum, x, x);
         }
         if (d < dim) {
-            const float32x4x2_t x = offset_tail(row, center, is_f16, d, dim, to);
+            const float32x4x2_t x = offset_tail(row, center, type, d, dim, to);
             sum = fma8(sum, x, x);
         }
         dist2[j] = vaddvq_f32(vaddq_f32(sum.val[0], sum.val[1]));
     }
 }
 
-void vattn_offset_f16_neon(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim,
-                           float * dist2, float * out, ptrdiff_t ld) {
-    if (out != NULL) {
-        offset(rows, centers, true, dim, dist2, out, ld);
-    } else if (dim == 128) {
-        offset(rows, centers, true, 128, dist2, NULL, ld);
-    } else if (dim == 64) {
-        offset(rows, centers, true, 64, dist2, NULL, ld);
-    } else {
-        offset(rows, centers, true, dim, dist2, NULL, ld);
+#define DEFINE(name, type)                                                                                             \
+    void vattn_offset_##name##_neon(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim,    \
+                                    float * dist2, float * out, ptrdiff_t ld) {                                        \
+        if (out != NULL || (type) == VATTN_TYPE_F32) {                                                                 \
+            offset(rows, centers, type, dim, dist2, out, ld);                                                          \
+        } else if (dim == 128) {                                                                                       \
+            offset(rows, centers, type, 128, dist2, NULL, ld);                                                         \
+        } else if (dim == 64) {                                                                                        \
+            offset(rows, centers, type, 64, dist2, NULL, ld);                                                          \
+        } else {                                                                                                       \
+            offset(rows, centers, type, dim, dist2, NULL, ld);                                                         \
+        }                                                                                                              \
     }
-}
-
-void vattn_offset_f32_neon(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim,
-                           float * dist2, float * out, ptrdiff_t ld) {
-    offset(rows, centers, false, dim, dist2, out, ld);
-}
+VATTN_EACH_TYPE(DEFINE)
 
 #else
 typedef int vattn_empty_translation_unit;

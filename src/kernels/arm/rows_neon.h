@@ -12,19 +12,36 @@
 
 enum { NEON_AHEAD = 32 }; /* rows between the one in work and the one being prefetched, as with AVX2 */
 
-/* Eight elements from d on.  Loads are of bytes, because rows may lie at any address. */
-VATTN_ALWAYS_INLINE float32x4x2_t load8(const char * row, int32_t d, bool is_f16) {
-    const uint8_t * at = (const uint8_t *)row + (ptrdiff_t)d * (is_f16 ? 2 : 4);
-    float32x4x2_t x;
-    if (is_f16) {
+/* The scale of the block of q8_0 that holds element d. */
+VATTN_ALWAYS_INLINE float32x4_t block_scale(const char * row, int32_t d) {
+    const uint16_t scale = vattn_load_u16(row + vattn_row_size(VATTN_TYPE_Q8_0, d));
+    return vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(scale)));
+}
+
+/* Eight elements from d on, a multiple of 8 for q8_0.  Loads are of bytes, because rows may lie at any address. */
+VATTN_ALWAYS_INLINE float32x4x2_t load8(const char * row, int32_t d, enum vattn_type type) {
+    const uint8_t * at = (const uint8_t *)row + vattn_row_size(type, d);
+    switch (type) {
+    case VATTN_TYPE_F16: {
         const float16x8_t half = vreinterpretq_f16_u8(vld1q_u8(at));
-        x.val[0] = vcvt_f32_f16(vget_low_f16(half));
-        x.val[1] = vcvt_high_f32_f16(half);
-    } else {
-        x.val[0] = vreinterpretq_f32_u8(vld1q_u8(at));
-        x.val[1] = vreinterpretq_f32_u8(vld1q_u8(at + 16));
+        return (float32x4x2_t){{vcvt_f32_f16(vget_low_f16(half)), vcvt_high_f32_f16(half)}};
     }
-    return x;
+    case VATTN_TYPE_BF16: {
+        const uint16x8_t bits = vreinterpretq_u16_u8(vld1q_u8(at));
+        return (float32x4x2_t){{vreinterpretq_f32_u32(vshll_n_u16(vget_low_u16(bits), 16)),
+                                vreinterpretq_f32_u32(vshll_high_n_u16(bits, 16))}};
+    }
+    case VATTN_TYPE_Q8_0: {
+        const int8x8_t bytes = vreinterpret_s8_u8(vld1_u8(at + 2 + (uint32_t)d % VATTN_Q8_ELEMENTS));
+        const int16x8_t wide = vmovl_s8(bytes);
+        const float32x4_t scale = block_scale(row, d);
+        return (float32x4x2_t){{vmulq_f32(vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide))), scale),
+                                vmulq_f32(vcvtq_f32_s32(vmovl_high_s16(wide)), scale)}};
+    }
+    case VATTN_TYPE_F32:
+        break;
+    }
+    return (float32x4x2_t){{vreinterpretq_f32_u8(vld1q_u8(at)), vreinterpretq_f32_u8(vld1q_u8(at + 16))}};
 }
 
 VATTN_ALWAYS_INLINE float32x4x2_t load8_floats(const float * x) {
@@ -57,25 +74,24 @@ VATTN_ALWAYS_INLINE float32x4_t reduce4(float32x4x2_t a, float32x4x2_t b, float3
 }
 
 /* A whole row as floats, with zeros up to a multiple of 8; reads nothing behind the row. */
-VATTN_ALWAYS_INLINE void widen(const char * row, int32_t dim, bool is_f16, float * out) {
+VATTN_ALWAYS_INLINE void widen(const char * row, int32_t dim, enum vattn_type type, float * out) {
     int32_t d = 0;
     for (; d + 8 <= dim; d += 8) {
-        store8_floats(out + d, load8(row, d, is_f16));
+        store8_floats(out + d, load8(row, d, type));
     }
-    if (d < dim) {
+    if (d < dim && type != VATTN_TYPE_Q8_0) { /* whose rows have no such rest */
         char copy[32] = {0};
-        const size_t element = is_f16 ? 2 : 4;
-        memcpy(copy, row + (size_t)d * element, (size_t)(dim - d) * element);
-        store8_floats(out + d, load8(copy, 0, is_f16));
+        memcpy(copy, row + vattn_row_size(type, d), vattn_row_size(type, dim - d));
+        store8_floats(out + d, load8(copy, 0, type));
     }
 }
 
 /* Rows [begin, end), width apart in out. */
 VATTN_ALWAYS_INLINE void widen_rows(const struct vattn_rows * rows, int32_t begin, int32_t end, int32_t dim,
-                                    bool is_f16, float * out, int32_t width) {
+                                    enum vattn_type type, float * out, int32_t width) {
     for (int32_t j = begin; j < end; j++) {
-        prefetch_rows(rows, j + NEON_AHEAD, j + NEON_AHEAD + 1, (size_t)dim * (is_f16 ? 2 : 4));
-        widen(row_at(rows, j), dim, is_f16, out + (ptrdiff_t)(j - begin) * width);
+        prefetch_rows(rows, j + NEON_AHEAD, j + NEON_AHEAD + 1, vattn_row_size(type, dim));
+        widen(row_at(rows, j), dim, type, out + (ptrdiff_t)(j - begin) * width);
     }
 }
 

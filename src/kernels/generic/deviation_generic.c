@@ -4,11 +4,11 @@
 
 enum { LANES = 8 };
 
-static void deviation(const struct vattn_rows * rows, bool is_f16, const float * center, const float * root,
+static void deviation(const struct vattn_rows * rows, enum vattn_type type, const float * center, const float * root,
                       ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2, float * bucket) {
     float row[VATTN_MAX_DIM];
     for (int32_t j = 0; j < rows->n; j++) {
-        vattn_row_widen(rows, j, is_f16, dim, row);
+        vattn_row_widen(rows, j, type, dim, row);
         for (int32_t g = 0; g < n_heads; g++) {
             const float * c = center + (ptrdiff_t)g * dim;
             float * b = bucket + ((ptrdiff_t)g * VATTN_BUCKETS + ((first + j) & (VATTN_BUCKETS - 1))) * dim;
@@ -24,12 +24,10 @@ static void deviation(const struct vattn_rows * rows, bool is_f16, const float *
     }
 }
 
-void vattn_deviation_f16_generic(const struct vattn_rows * rows, const float * center, const float * root, ptrdiff_t ld,
-                                 int32_t n_heads, int32_t dim, int32_t first, float * dist2, float * bucket) {
-    deviation(rows, true, center, root, ld, n_heads, dim, first, dist2, bucket);
-}
-
-void vattn_deviation_f32_generic(const struct vattn_rows * rows, const float * center, const float * root, ptrdiff_t ld,
-                                 int32_t n_heads, int32_t dim, int32_t first, float * dist2, float * bucket) {
-    deviation(rows, false, center, root, ld, n_heads, dim, first, dist2, bucket);
-}
+#define DEFINE(name, type)                                                                                             \
+    void vattn_deviation_##name##_generic(const struct vattn_rows * rows, const float * center, const float * root,    \
+                                          ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,    \
+                                          float * bucket) {                                                            \
+        deviation(rows, type, center, root, ld, n_heads, dim, first, dist2, bucket);                                   \
+    }
+VATTN_EACH_TYPE(DEFINE)

@@ -7,22 +7,7 @@
 
 #include "kernels/kernels.h"
 
-void vattn_score_f16_generic(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim, float * out,
-                             ptrdiff_t ld);
-void vattn_score_f32_generic(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim, float * out,
-                             ptrdiff_t ld);
-void vattn_accumulate_f16_generic(const struct vattn_rows * rows, const float * weight, ptrdiff_t ld, int32_t n_heads,
-                                  int32_t dim, float * acc);
-void vattn_accumulate_f32_generic(const struct vattn_rows * rows, const float * weight, ptrdiff_t ld, int32_t n_heads,
-                                  int32_t dim, float * acc);
-void vattn_deviation_f16_generic(const struct vattn_rows * rows, const float * center, const float * root, ptrdiff_t ld,
-                                 int32_t n_heads, int32_t dim, int32_t first, float * dist2, float * bucket);
-void vattn_deviation_f32_generic(const struct vattn_rows * rows, const float * center, const float * root, ptrdiff_t ld,
-                                 int32_t n_heads, int32_t dim, int32_t first, float * dist2, float * bucket);
-void vattn_offset_f16_generic(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim,
-                              float * dist2, float * out, ptrdiff_t ld);
-void vattn_offset_f32_generic(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim,
-                              float * dist2, float * out, ptrdiff_t ld);
+VATTN_DECLARE_ROWS(generic);
 float vattn_max_generic(const float * x, int32_t n);
 float vattn_exp2_sum_generic(float * x, int32_t n, float m);
 void vattn_design_generic(const float * score, const float * weight, ptrdiff_t ld, const float * threshold,

@@ -3,14 +3,10 @@
 
 const struct vattn_kernels vattn_kernels_generic = {
     .name = "generic",
-    .score_f16 = vattn_score_f16_generic,
-    .score_f32 = vattn_score_f32_generic,
-    .accumulate_f16 = vattn_accumulate_f16_generic,
-    .accumulate_f32 = vattn_accumulate_f32_generic,
-    .deviation_f16 = vattn_deviation_f16_generic,
-    .deviation_f32 = vattn_deviation_f32_generic,
-    .offset_f16 = vattn_offset_f16_generic,
-    .offset_f32 = vattn_offset_f32_generic,
+    .score = VATTN_BY_TYPE(score, generic),
+    .accumulate = VATTN_BY_TYPE(accumulate, generic),
+    .deviation = VATTN_BY_TYPE(deviation, generic),
+    .offset = VATTN_BY_TYPE(offset, generic),
     .max = vattn_max_generic,
     .exp2_sum = vattn_exp2_sum_generic,
     .design = vattn_design_generic,

@@ -4,13 +4,13 @@
 
 enum { LANES = 8 };
 
-static void offset(const struct vattn_rows * rows, const struct vattn_rows * centers, bool is_f16, int32_t dim,
+static void offset(const struct vattn_rows * rows, const struct vattn_rows * centers, enum vattn_type type, int32_t dim,
                    float * dist2, float * out, ptrdiff_t ld) {
     float row[VATTN_MAX_DIM], center[VATTN_MAX_DIM];
     for (int32_t j = 0; j < rows->n; j++) {
         float sum[LANES] = {0};
-        vattn_row_widen(rows, j, is_f16, dim, row);
-        vattn_row_widen(centers, j, is_f16, dim, center);
+        vattn_row_widen(rows, j, type, dim, row);
+        vattn_row_widen(centers, j, type, dim, center);
         for (int32_t d = 0; d < dim; d++) {
             row[d] -= center[d];
             sum[d % LANES] += row[d] * row[d];
@@ -22,12 +22,9 @@ static void offset(const struct vattn_rows * rows, const struct vattn_rows * cen
     }
 }
 
-void vattn_offset_f16_generic(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim,
-                              float * dist2, float * out, ptrdiff_t ld) {
-    offset(rows, centers, true, dim, dist2, out, ld);
-}
-
-void vattn_offset_f32_generic(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim,
-                              float * dist2, float * out, ptrdiff_t ld) {
-    offset(rows, centers, false, dim, dist2, out, ld);
-}
+#define DEFINE(name, type)                                                                                             \
+    void vattn_offset_##name##_generic(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim, \
+                                       float * dist2, float * out, ptrdiff_t ld) {                                     \
+        offset(rows, centers, type, dim, dist2, out, ld);                                                              \
+    }
+VATTN_EACH_TYPE(DEFINE)

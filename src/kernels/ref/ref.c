@@ -2,32 +2,24 @@
 #include "kernels/ref/ref.h"
 
 #include <math.h>
-#include <string.h>
 
-#include "base/half.h"
 #include "base/random.h"
 #include "base/rounded.h"
+#include "base/row.h"
 
-double vattn_ref_element(const struct vattn_rows * rows, bool is_f16, int32_t j, int32_t d) {
+double vattn_ref_element(const struct vattn_rows * rows, enum vattn_type type, int32_t j, int32_t d) {
     const size_t row = (size_t)(rows->index != NULL ? rows->index[j] : j);
     const char * at = (const char *)rows->base + row * rows->stride;
-    if (is_f16) {
-        uint16_t half;
-        memcpy(&half, at + (size_t)d * sizeof half, sizeof half);
-        return (double)vattn_half_to_float(half);
-    }
-    float x;
-    memcpy(&x, at + (size_t)d * sizeof x, sizeof x);
-    return (double)x;
+    return (double)vattn_row_element(type, at, d);
 }
 
-void vattn_ref_score(const struct vattn_rows * rows, bool is_f16, const float * q, int32_t n_heads, int32_t dim,
-                     double * out, double * magnitude, ptrdiff_t ld) {
+void vattn_ref_score(const struct vattn_rows * rows, enum vattn_type type, const float * q, int32_t n_heads,
+                     int32_t dim, double * out, double * magnitude, ptrdiff_t ld) {
     for (int32_t g = 0; g < n_heads; g++) {
         for (int32_t j = 0; j < rows->n; j++) {
             double sum = 0, absolute = 0;
             for (int32_t d = 0; d < dim; d++) {
-                const double product = (double)q[g * dim + d] * vattn_ref_element(rows, is_f16, j, d);
+                const double product = (double)q[g * dim + d] * vattn_ref_element(rows, type, j, d);
                 sum += product;
                 absolute += fabs(product);
             }
@@ -39,12 +31,12 @@ void vattn_ref_score(const struct vattn_rows * rows, bool is_f16, const float * 
     }
 }
 
-void vattn_ref_accumulate(const struct vattn_rows * rows, bool is_f16, const float * weight, ptrdiff_t ld,
+void vattn_ref_accumulate(const struct vattn_rows * rows, enum vattn_type type, const float * weight, ptrdiff_t ld,
                           int32_t n_heads, int32_t dim, double * acc, double * magnitude) {
     for (int32_t g = 0; g < n_heads; g++) {
         for (int32_t j = 0; j < rows->n; j++) {
             for (int32_t d = 0; d < dim; d++) {
-                const double product = (double)weight[g * ld + j] * vattn_ref_element(rows, is_f16, j, d);
+                const double product = (double)weight[g * ld + j] * vattn_ref_element(rows, type, j, d);
                 acc[g * dim + d] += product;
                 if (magnitude != NULL) {
                     magnitude[g * dim + d] += fabs(product);
@@ -54,7 +46,7 @@ void vattn_ref_accumulate(const struct vattn_rows * rows, bool is_f16, const flo
     }
 }
 
-void vattn_ref_deviation(const struct vattn_rows * rows, bool is_f16, const float * center, const float * root,
+void vattn_ref_deviation(const struct vattn_rows * rows, enum vattn_type type, const float * center, const float * root,
                          ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, double * dist2, double * bucket,
                          double * bucket_magnitude) {
     for (int32_t g = 0; g < n_heads; g++) {
@@ -62,7 +54,7 @@ void vattn_ref_deviation(const struct vattn_rows * rows, bool is_f16, const floa
             const ptrdiff_t b = g * VATTN_BUCKETS + ((first + j) & (VATTN_BUCKETS - 1));
             double sum = 0;
             for (int32_t d = 0; d < dim; d++) {
-                const double difference = vattn_ref_element(rows, is_f16, j, d) - (double)center[g * dim + d];
+                const double difference = vattn_ref_element(rows, type, j, d) - (double)center[g * dim + d];
                 const double scaled = (double)root[g * ld + j] * difference;
                 sum += difference * difference;
                 bucket[b * dim + d] += scaled;
@@ -75,12 +67,12 @@ void vattn_ref_deviation(const struct vattn_rows * rows, bool is_f16, const floa
     }
 }
 
-void vattn_ref_offset(const struct vattn_rows * rows, const struct vattn_rows * centers, bool is_f16, int32_t dim,
-                      double * dist2, double * out, ptrdiff_t ld) {
+void vattn_ref_offset(const struct vattn_rows * rows, const struct vattn_rows * centers, enum vattn_type type,
+                      int32_t dim, double * dist2, double * out, ptrdiff_t ld) {
     for (int32_t j = 0; j < rows->n; j++) {
         dist2[j] = 0;
         for (int32_t d = 0; d < dim; d++) {
-            const double difference = vattn_ref_element(rows, is_f16, j, d) - vattn_ref_element(centers, is_f16, j, d);
+            const double difference = vattn_ref_element(rows, type, j, d) - vattn_ref_element(centers, type, j, d);
             dist2[j] += difference * difference;
             if (out != NULL) {
                 out[j * ld + d] = difference;

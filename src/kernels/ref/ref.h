@@ -9,17 +9,17 @@
 #include "kernels/kernels.h"
 
 /* Element d of row j. */
-double vattn_ref_element(const struct vattn_rows * rows, bool is_f16, int32_t j, int32_t d);
+double vattn_ref_element(const struct vattn_rows * rows, enum vattn_type type, int32_t j, int32_t d);
 
-void vattn_ref_score(const struct vattn_rows * rows, bool is_f16, const float * q, int32_t n_heads, int32_t dim,
-                     double * out, double * magnitude, ptrdiff_t ld);
-void vattn_ref_accumulate(const struct vattn_rows * rows, bool is_f16, const float * weight, ptrdiff_t ld,
+void vattn_ref_score(const struct vattn_rows * rows, enum vattn_type type, const float * q, int32_t n_heads,
+                     int32_t dim, double * out, double * magnitude, ptrdiff_t ld);
+void vattn_ref_accumulate(const struct vattn_rows * rows, enum vattn_type type, const float * weight, ptrdiff_t ld,
                           int32_t n_heads, int32_t dim, double * acc, double * magnitude);
-void vattn_ref_deviation(const struct vattn_rows * rows, bool is_f16, const float * center, const float * root,
+void vattn_ref_deviation(const struct vattn_rows * rows, enum vattn_type type, const float * center, const float * root,
                          ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, double * dist2, double * bucket,
                          double * bucket_magnitude);
-void vattn_ref_offset(const struct vattn_rows * rows, const struct vattn_rows * centers, bool is_f16, int32_t dim,
-                      double * dist2, double * out, ptrdiff_t ld);
+void vattn_ref_offset(const struct vattn_rows * rows, const struct vattn_rows * centers, enum vattn_type type,
+                      int32_t dim, double * dist2, double * out, ptrdiff_t ld);
 double vattn_ref_max(const float * x, int32_t n);
 double vattn_ref_exp2_sum(const float * x, double * out, int32_t n, float m);
 

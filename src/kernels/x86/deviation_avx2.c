@@ -70,9 +70,9 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation_rows(const float * row, const int3
     }
 }
 
-VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, bool is_f16, const float * center,
-                                              const float * root, ptrdiff_t ld, int32_t n_heads, const int32_t dim,
-                                              int32_t first, float * dist2, float * bucket) {
+VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, enum vattn_type type,
+                                              const float * center, const float * root, ptrdiff_t ld, int32_t n_heads,
+                                              const int32_t dim, int32_t first, float * dist2, float * bucket) {
     float wide_row[TILE_ROWS * VATTN_MAX_DIM];
     float wide_center[VATTN_MAX_DIM], wide_bucket[VATTN_MAX_DIM];
     const int32_t width = (dim + 7) / 8 * 8;
@@ -85,9 +85,9 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, bo
             for (int32_t i = 0; i < n_rows; i++) {
                 const int32_t next = j + VATTN_BUCKETS * i + 1;
                 if (next < rows->n) {
-                    prefetch_row(rows, next, (size_t)dim * (is_f16 ? 2 : 4));
+                    prefetch_row(rows, next, vattn_row_size(type, dim));
                 }
-                widen(row_at(rows, j + VATTN_BUCKETS * i), dim, is_f16, wide_row + (ptrdiff_t)i * width);
+                widen(row_at(rows, j + VATTN_BUCKETS * i), dim, type, wide_row + (ptrdiff_t)i * width);
             }
             for (int32_t g = 0; g < n_heads; g++) {
                 const float * c = center + (ptrdiff_t)g * dim;
@@ -97,8 +97,8 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, bo
                     tile_root[i] = root[g * ld + j + VATTN_BUCKETS * i];
                 }
                 if (ragged) {
-                    widen((const char *)c, dim, false, wide_center);
-                    widen((const char *)bucket_at, dim, false, wide_bucket);
+                    widen((const char *)c, dim, VATTN_TYPE_F32, wide_center);
+                    widen((const char *)bucket_at, dim, VATTN_TYPE_F32, wide_bucket);
                     deviation_rows(wide_row, width, wide_center, tile_root, n_rows, tile_dist2, wide_bucket);
                     memcpy(bucket_at, wide_bucket, (size_t)dim * sizeof *bucket);
                 } else {
@@ -112,23 +112,19 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, bo
     }
 }
 
-VATTN_AVX2 void vattn_deviation_f16_avx2(const struct vattn_rows * rows, const float * center, const float * root,
-                                         ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,
-                                         float * bucket) {
-    if (dim == 128) {
-        deviation(rows, true, center, root, ld, n_heads, 128, first, dist2, bucket);
-    } else if (dim == 64) {
-        deviation(rows, true, center, root, ld, n_heads, 64, first, dist2, bucket);
-    } else {
-        deviation(rows, true, center, root, ld, n_heads, dim, first, dist2, bucket);
+#define DEFINE(name, type)                                                                                             \
+    VATTN_AVX2 void vattn_deviation_##name##_avx2(const struct vattn_rows * rows, const float * center,                \
+                                                  const float * root, ptrdiff_t ld, int32_t n_heads, int32_t dim,      \
+                                                  int32_t first, float * dist2, float * bucket) {                      \
+        if (dim == 128 && (type) != VATTN_TYPE_F32) {                                                                  \
+            deviation(rows, type, center, root, ld, n_heads, 128, first, dist2, bucket);                               \
+        } else if (dim == 64 && (type) != VATTN_TYPE_F32) {                                                            \
+            deviation(rows, type, center, root, ld, n_heads, 64, first, dist2, bucket);                                \
+        } else {                                                                                                       \
+            deviation(rows, type, center, root, ld, n_heads, dim, first, dist2, bucket);                               \
+        }                                                                                                              \
     }
-}
-
-VATTN_AVX2 void vattn_deviation_f32_avx2(const struct vattn_rows * rows, const float * center, const float * root,
-                                         ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,
-                                         float * bucket) {
-    deviation(rows, false, center, root, ld, n_heads, dim, first, dist2, bucket);
-}
+VATTN_EACH_TYPE(DEFINE)
 
 #else
 typedef int vattn_empty_translation_unit;

@@ -10,13 +10,14 @@
 
 enum { TILE_ROWS = 4 };
 
-VATTN_AVX512 VATTN_ALWAYS_INLINE void deviation_step(const char * const * row, bool is_f16, const float * center,
-                                                     int32_t d, __mmask16 mask, const __m512 * scale,
-                                                     const int32_t n_rows, __m512 * sum, float * bucket) {
+VATTN_AVX512 VATTN_ALWAYS_INLINE void deviation_step(const char * const * row, enum vattn_type type,
+                                                     const float * center, int32_t d, __mmask16 mask,
+                                                     const __m512 * scale, const int32_t n_rows, __m512 * sum,
+                                                     float * bucket) {
     const __m512 c = _mm512_maskz_loadu_ps(mask, center + d);
     __m512 b = _mm512_maskz_loadu_ps(mask, bucket + d);
     for (int32_t i = 0; i < n_rows; i++) { /* lanes outside the mask are 0 - 0 */
-        const __m512 difference = _mm512_sub_ps(load16(row[i], d, is_f16, mask), c);
+        const __m512 difference = _mm512_sub_ps(load16(row[i], d, type, mask), c);
         b = _mm512_fmadd_ps(scale[i], difference, b);
         sum[i] = _mm512_fmadd_ps(difference, difference, sum[i]);
     }
@@ -24,7 +25,7 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void deviation_step(const char * const * row, b
 }
 
 /* n_rows rows of one bucket against one head: distances to dist2[0 .. n_rows), bucket updated. */
-VATTN_AVX512 VATTN_ALWAYS_INLINE void deviation_tile(const char * const * row, bool is_f16, int32_t dim,
+VATTN_AVX512 VATTN_ALWAYS_INLINE void deviation_tile(const char * const * row, enum vattn_type type, int32_t dim,
                                                      const float * center, const float * root, const int32_t n_rows,
                                                      float * dist2, float * bucket) {
     __m512 sum[TILE_ROWS], scale[TILE_ROWS];
@@ -34,19 +35,19 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void deviation_tile(const char * const * row, b
     }
     int32_t d = 0;
     for (; d + 16 <= dim; d += 16) {
-        deviation_step(row, is_f16, center, d, 0xffff, scale, n_rows, sum, bucket);
+        deviation_step(row, type, center, d, 0xffff, scale, n_rows, sum, bucket);
     }
     if (d < dim) {
-        deviation_step(row, is_f16, center, d, first_lanes(dim - d), scale, n_rows, sum, bucket);
+        deviation_step(row, type, center, d, first_lanes(dim - d), scale, n_rows, sum, bucket);
     }
     for (int32_t i = 0; i < n_rows; i++) {
         dist2[i] = _mm512_reduce_add_ps(sum[i]);
     }
 }
 
-VATTN_AVX512 VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, bool is_f16, const float * center,
-                                                const float * root, ptrdiff_t ld, int32_t n_heads, int32_t dim,
-                                                int32_t first, float * dist2, float * bucket) {
+VATTN_AVX512 VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, enum vattn_type type,
+                                                const float * center, const float * root, ptrdiff_t ld, int32_t n_heads,
+                                                int32_t dim, int32_t first, float * dist2, float * bucket) {
     for (int32_t start = 0; start < VATTN_BUCKETS && start < rows->n; start++) {
         const int32_t b = (first + start) & (VATTN_BUCKETS - 1);
         for (int32_t j = start; j < rows->n; j += TILE_ROWS * VATTN_BUCKETS) {
@@ -57,7 +58,7 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, 
                 row[i] = row_at(rows, j + VATTN_BUCKETS * i);
                 const int32_t next = j + VATTN_BUCKETS * i + 1;
                 if (next < rows->n) {
-                    prefetch_row(rows, next, (size_t)dim * (is_f16 ? 2 : 4));
+                    prefetch_row(rows, next, vattn_row_size(type, dim));
                 }
             }
             for (int32_t g = 0; g < n_heads; g++) {
@@ -69,16 +70,16 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, 
                 }
                 switch (n_rows) {
                 case 4:
-                    deviation_tile(row, is_f16, dim, c, tile_root, 4, tile_dist2, bucket_at);
+                    deviation_tile(row, type, dim, c, tile_root, 4, tile_dist2, bucket_at);
                     break;
                 case 3:
-                    deviation_tile(row, is_f16, dim, c, tile_root, 3, tile_dist2, bucket_at);
+                    deviation_tile(row, type, dim, c, tile_root, 3, tile_dist2, bucket_at);
                     break;
                 case 2:
-                    deviation_tile(row, is_f16, dim, c, tile_root, 2, tile_dist2, bucket_at);
+                    deviation_tile(row, type, dim, c, tile_root, 2, tile_dist2, bucket_at);
                     break;
                 default:
-                    deviation_tile(row, is_f16, dim, c, tile_root, 1, tile_dist2, bucket_at);
+                    deviation_tile(row, type, dim, c, tile_root, 1, tile_dist2, bucket_at);
                 }
                 for (int32_t i = 0; i < n_rows; i++) {
                     dist2[g * ld + j + VATTN_BUCKETS * i] = tile_dist2[i];
@@ -88,17 +89,13 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, 
     }
 }
 
-VATTN_AVX512 void vattn_deviation_f16_avx512(const struct vattn_rows * rows, const float * center, const float * root,
-                                             ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,
-                                             float * bucket) {
-    deviation(rows, true, center, root, ld, n_heads, dim, first, dist2, bucket);
-}
-
-VATTN_AVX512 void vattn_deviation_f32_avx512(const struct vattn_rows * rows, const float * center, const float * root,
-                                             ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,
-                                             float * bucket) {
-    deviation(rows, false, center, root, ld, n_heads, dim, first, dist2, bucket);
-}
+#define DEFINE(name, type)                                                                                             \
+    VATTN_AVX512 void vattn_deviation_##name##_avx512(const struct vattn_rows * rows, const float * center,            \
+                                                      const float * root, ptrdiff_t ld, int32_t n_heads, int32_t dim,  \
+                                                      int32_t first, float * dist2, float * bucket) {                  \
+        deviation(rows, type, center, root, ld, n_heads, dim, first, dist2, bucket);                                   \
+    }
+VATTN_EACH_TYPE(DEFINE)
 
 #else
 typedef int vattn_empty_translation_unit;

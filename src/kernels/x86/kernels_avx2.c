@@ -6,14 +6,10 @@
 
 const struct vattn_kernels vattn_kernels_avx2 = {
     .name = "avx2",
-    .score_f16 = vattn_score_f16_avx2,
-    .score_f32 = vattn_score_f32_avx2,
-    .accumulate_f16 = vattn_accumulate_f16_avx2,
-    .accumulate_f32 = vattn_accumulate_f32_avx2,
-    .deviation_f16 = vattn_deviation_f16_avx2,
-    .deviation_f32 = vattn_deviation_f32_avx2,
-    .offset_f16 = vattn_offset_f16_avx2,
-    .offset_f32 = vattn_offset_f32_avx2,
+    .score = VATTN_BY_TYPE(score, avx2),
+    .accumulate = VATTN_BY_TYPE(accumulate, avx2),
+    .deviation = VATTN_BY_TYPE(deviation, avx2),
+    .offset = VATTN_BY_TYPE(offset, avx2),
     .max = vattn_max_avx2,
     .exp2_sum = vattn_exp2_sum_avx2,
     .design = vattn_design_avx2,

@@ -6,14 +6,10 @@
 
 const struct vattn_kernels vattn_kernels_avx512 = {
     .name = "avx512",
-    .score_f16 = vattn_score_f16_avx512,
-    .score_f32 = vattn_score_f32_avx512,
-    .accumulate_f16 = vattn_accumulate_f16_avx512,
-    .accumulate_f32 = vattn_accumulate_f32_avx512,
-    .deviation_f16 = vattn_deviation_f16_avx512,
-    .deviation_f32 = vattn_deviation_f32_avx512,
-    .offset_f16 = vattn_offset_f16_avx512,
-    .offset_f32 = vattn_offset_f32_avx512,
+    .score = VATTN_BY_TYPE(score, avx512),
+    .accumulate = VATTN_BY_TYPE(accumulate, avx512),
+    .deviation = VATTN_BY_TYPE(deviation, avx512),
+    .offset = VATTN_BY_TYPE(offset, avx512),
     .max = vattn_max_avx512,
     .exp2_sum = vattn_exp2_sum_avx512,
     .design = vattn_design_avx512,

@@ -9,9 +9,9 @@
 #include "kernels/x86/rows_avx512.h"
 
 /* Sixteen differences from d on, stored where they are wanted; lanes outside the mask are 0 - 0. */
-VATTN_AVX512 VATTN_ALWAYS_INLINE __m512 offset_step(const char * row, const char * center, bool is_f16, int32_t d,
-                                                    __mmask16 mask, float * out) {
-    const __m512 x = _mm512_sub_ps(load16(row, d, is_f16, mask), load16(center, d, is_f16, mask));
+VATTN_AVX512 VATTN_ALWAYS_INLINE __m512 offset_step(const char * row, const char * center, enum vattn_type type,
+                                                    int32_t d, __mmask16 mask, float * out) {
+    const __m512 x = _mm512_sub_ps(load16(row, d, type, mask), load16(center, d, type, mask));
     if (out != NULL) {
         _mm512_mask_storeu_ps(out + d, mask, x);
     }
@@ -19,42 +19,40 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE __m512 offset_step(const char * row, const char
 }
 
 VATTN_AVX512 VATTN_ALWAYS_INLINE void offset(const struct vattn_rows * rows, const struct vattn_rows * centers,
-                                             bool is_f16, const int32_t dim, float * dist2, float * out, ptrdiff_t ld) {
+                                             enum vattn_type type, const int32_t dim, float * dist2, float * out,
+                                             ptrdiff_t ld) {
     for (int32_t j = 0; j < rows->n; j++) {
         const char *row = row_at(rows, j), *center = row_at(centers, j);
         float * to = out != NULL ? out + j * ld : NULL;
         __m512 sum = _mm512_setzero_ps();
         int32_t d = 0;
-        prefetch_rows(rows, j + AVX512_AHEAD, j + AVX512_AHEAD + 1, (size_t)dim * (is_f16 ? 2 : 4));
+        prefetch_rows(rows, j + AVX512_AHEAD, j + AVX512_AHEAD + 1, vattn_row_size(type, dim));
         for (; d + 16 <= dim; d += 16) {
-            const __m512 x = offset_step(row, center, is_f16, d, 0xffff, to);
+            const __m512 x = offset_step(row, center, type, d, 0xffff, to);
             sum = _mm512_fmadd_ps(x, x, sum);
         }
         if (d < dim) {
-            const __m512 x = offset_step(row, center, is_f16, d, first_lanes(dim - d), to);
+            const __m512 x = offset_step(row, center, type, d, first_lanes(dim - d), to);
             sum = _mm512_fmadd_ps(x, x, sum);
         }
         dist2[j] = _mm512_reduce_add_ps(sum);
     }
 }
 
-VATTN_AVX512 void vattn_offset_f16_avx512(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim,
-                                          float * dist2, float * out, ptrdiff_t ld) {
-    if (out != NULL) {
-        offset(rows, centers, true, dim, dist2, out, ld);
-    } else if (dim == 128) {
-        offset(rows, centers, true, 128, dist2, NULL, ld);
-    } else if (dim == 64) {
-        offset(rows, centers, true, 64, dist2, NULL, ld);
-    } else {
-        offset(rows, centers, true, dim, dist2, NULL, ld);
+#define DEFINE(name, type)                                                                                             \
+    VATTN_AVX512 void vattn_offset_##name##_avx512(const struct vattn_rows * rows, const struct vattn_rows * centers,  \
+                                                   int32_t dim, float * dist2, float * out, ptrdiff_t ld) {            \
+        if (out != NULL || (type) == VATTN_TYPE_F32) {                                                                 \
+            offset(rows, centers, type, dim, dist2, out, ld);                                                          \
+        } else if (dim == 128) {                                                                                       \
+            offset(rows, centers, type, 128, dist2, NULL, ld);                                                         \
+        } else if (dim == 64) {                                                                                        \
+            offset(rows, centers, type, 64, dist2, NULL, ld);                                                          \
+        } else {                                                                                                       \
+            offset(rows, centers, type, dim, dist2, NULL, ld);                                                         \
+        }                                                                                                              \
     }
-}
-
-VATTN_AVX512 void vattn_offset_f32_avx512(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim,
-                                          float * dist2, float * out, ptrdiff_t ld) {
-    offset(rows, centers, false, dim, dist2, out, ld);
-}
+VATTN_EACH_TYPE(DEFINE)
 
 #else
 typedef int vattn_empty_translation_unit;

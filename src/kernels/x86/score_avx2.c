@@ -18,47 +18,57 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE __m128 reduce4(__m256 a, __m256 b, __m256 c, __m2
     return _mm_add_ps(_mm256_castps256_ps128(abcd), _mm256_extractf128_ps(abcd, 1));
 }
 
+/* Eight dimensions from d on; the smaller side of the tile stays in registers. */
+VATTN_AVX2 VATTN_ALWAYS_INLINE void score_step(const char * const * row, enum vattn_type type, const float * q,
+                                               ptrdiff_t q_ld, int32_t d, const int32_t n_rows, const int32_t n_heads,
+                                               __m256 sum[4][4]) {
+    if (n_rows <= n_heads) {
+        __m256 x[4];
+        for (int32_t j = 0; j < n_rows; j++) {
+            x[j] = load8(row[j], d, type);
+        }
+        for (int32_t g = 0; g < n_heads; g++) {
+            const __m256 y = _mm256_loadu_ps(q + g * q_ld + d);
+            for (int32_t j = 0; j < n_rows; j++) {
+                sum[j][g] = _mm256_fmadd_ps(x[j], y, sum[j][g]);
+            }
+        }
+    } else {
+        __m256 y[4];
+        for (int32_t g = 0; g < n_heads; g++) {
+            y[g] = _mm256_loadu_ps(q + g * q_ld + d);
+        }
+        for (int32_t j = 0; j < n_rows; j++) {
+            const __m256 x = load8(row[j], d, type);
+            for (int32_t g = 0; g < n_heads; g++) {
+                sum[j][g] = _mm256_fmadd_ps(x, y[g], sum[j][g]);
+            }
+        }
+    }
+}
+
 /* n_rows x n_heads scores; ahead: rows to prefetch meanwhile, or NULL; width is dim rounded up to a multiple of 8, zeros behind dim. */
-VATTN_AVX2 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, const char * const * ahead, bool is_f16,
-                                               const float * q, ptrdiff_t q_ld, const int32_t n_rows,
-                                               const int32_t n_heads, int32_t width, float * out, ptrdiff_t ld) {
+VATTN_AVX2 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, const char * const * ahead,
+                                               enum vattn_type type, const float * q, ptrdiff_t q_ld,
+                                               const int32_t n_rows, const int32_t n_heads, int32_t width, float * out,
+                                               ptrdiff_t ld) {
     __m256 sum[4][4];
     for (int32_t j = 0; j < 4; j++) {
         for (int32_t g = 0; g < 4; g++) {
             sum[j][g] = _mm256_setzero_ps();
         }
     }
-    VATTN_UNROLL(4)
-    for (int32_t d = 0; d < width; d += 8) {
-        const ptrdiff_t at = (ptrdiff_t)d * (is_f16 ? 2 : 4);
-        if (ahead != NULL && at % 64 == 0) {
-            for (int32_t j = 0; j < n_rows; j++) {
-                _mm_prefetch((const char *)((uintptr_t)ahead[j] + (uintptr_t)at), _MM_HINT_T1);
-            }
+    int32_t d = 0;
+    for (; d + 32 <= width; d += 32) { /* a block of q8_0, a line of f16 */
+        for (int32_t j = 0; ahead != NULL && j < n_rows; j++) {
+            prefetch_32(ahead[j], type, d);
         }
-        if (n_rows <= n_heads) {
-            __m256 x[4];
-            for (int32_t j = 0; j < n_rows; j++) {
-                x[j] = load8(row[j], d, is_f16);
-            }
-            for (int32_t g = 0; g < n_heads; g++) {
-                const __m256 y = _mm256_loadu_ps(q + g * q_ld + d);
-                for (int32_t j = 0; j < n_rows; j++) {
-                    sum[j][g] = _mm256_fmadd_ps(x[j], y, sum[j][g]);
-                }
-            }
-        } else {
-            __m256 y[4];
-            for (int32_t g = 0; g < n_heads; g++) {
-                y[g] = _mm256_loadu_ps(q + g * q_ld + d);
-            }
-            for (int32_t j = 0; j < n_rows; j++) {
-                const __m256 x = load8(row[j], d, is_f16);
-                for (int32_t g = 0; g < n_heads; g++) {
-                    sum[j][g] = _mm256_fmadd_ps(x, y[g], sum[j][g]);
-                }
-            }
+        for (int32_t i = 0; i < 32; i += 8) {
+            score_step(row, type, q, q_ld, d + i, n_rows, n_heads, sum);
         }
+    }
+    for (; d < width; d += 8) {
+        score_step(row, type, q, q_ld, d, n_rows, n_heads, sum);
     }
     if (n_rows == 4) {
         for (int32_t g = 0; g < n_heads; g++) {
@@ -76,51 +86,51 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, const c
 }
 
 /* All n_rows <= BLOCK_ROWS rows against n_heads <= 4 heads. */
-VATTN_AVX2 VATTN_ALWAYS_INLINE void score_heads(const char * const * row, const char * const * ahead, bool is_f16,
-                                                const float * q, ptrdiff_t q_ld, int32_t n_rows, int32_t n_heads,
-                                                int32_t width, float * out, ptrdiff_t ld) {
+VATTN_AVX2 VATTN_ALWAYS_INLINE void score_heads(const char * const * row, const char * const * ahead,
+                                                enum vattn_type type, const float * q, ptrdiff_t q_ld, int32_t n_rows,
+                                                int32_t n_heads, int32_t width, float * out, ptrdiff_t ld) {
     int32_t j = 0;
     switch (n_heads) {
     case 4:
         for (; j + 3 <= n_rows; j += 3) {
-            score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, q_ld, 3, 4, width, out + j, ld);
+            score_tile(row + j, ahead != NULL ? ahead + j : NULL, type, q, q_ld, 3, 4, width, out + j, ld);
         }
         for (; j < n_rows; j++) {
-            score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, q_ld, 1, 4, width, out + j, ld);
+            score_tile(row + j, ahead != NULL ? ahead + j : NULL, type, q, q_ld, 1, 4, width, out + j, ld);
         }
         break;
     case 3:
         for (; j + 4 <= n_rows; j += 4) {
-            score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, q_ld, 4, 3, width, out + j, ld);
+            score_tile(row + j, ahead != NULL ? ahead + j : NULL, type, q, q_ld, 4, 3, width, out + j, ld);
         }
         for (; j < n_rows; j++) {
-            score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, q_ld, 1, 3, width, out + j, ld);
+            score_tile(row + j, ahead != NULL ? ahead + j : NULL, type, q, q_ld, 1, 3, width, out + j, ld);
         }
         break;
     case 2:
         for (; j + 4 <= n_rows; j += 4) {
-            score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, q_ld, 4, 2, width, out + j, ld);
+            score_tile(row + j, ahead != NULL ? ahead + j : NULL, type, q, q_ld, 4, 2, width, out + j, ld);
         }
         for (; j < n_rows; j++) {
-            score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, q_ld, 1, 2, width, out + j, ld);
+            score_tile(row + j, ahead != NULL ? ahead + j : NULL, type, q, q_ld, 1, 2, width, out + j, ld);
         }
         break;
     default:
         for (; j + 4 <= n_rows; j += 4) {
-            score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, q_ld, 4, 1, width, out + j, ld);
+            score_tile(row + j, ahead != NULL ? ahead + j : NULL, type, q, q_ld, 4, 1, width, out + j, ld);
         }
         for (; j < n_rows; j++) {
-            score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, q_ld, 1, 1, width, out + j, ld);
+            score_tile(row + j, ahead != NULL ? ahead + j : NULL, type, q, q_ld, 1, 1, width, out + j, ld);
         }
     }
 }
 
 /* dim is a multiple of 8; rows are widened as they are multiplied, once per group of heads: that costs less than a copy
  * (vcvtph2ps from memory is a load, while a store per vector takes as long as two multiplications). */
-VATTN_AVX2 VATTN_ALWAYS_INLINE void score(const struct vattn_rows * rows, bool is_f16, const float * q, int32_t n_heads,
-                                          const int32_t dim, float * out, ptrdiff_t ld) {
+VATTN_AVX2 VATTN_ALWAYS_INLINE void score(const struct vattn_rows * rows, enum vattn_type type, const float * q,
+                                          int32_t n_heads, const int32_t dim, float * out, ptrdiff_t ld) {
     if (rows->index != NULL) { /* nobody has prefetched the first rows */
-        prefetch_rows(rows, 0, AVX2_AHEAD, (size_t)dim * (is_f16 ? 2 : 4));
+        prefetch_rows(rows, 0, AVX2_AHEAD, vattn_row_size(type, dim));
     }
     for (int32_t j = 0; j < rows->n; j += BLOCK_ROWS) {
         const int32_t n_rows = rows->n - j < BLOCK_ROWS ? rows->n - j : BLOCK_ROWS;
@@ -132,58 +142,52 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void score(const struct vattn_rows * rows, bool i
         for (int32_t g = 0, n; g < n_heads; g += n) {
             n = group_size(n_heads - g);
             if (g == 0) { /* evenly between the multiplications: a burst of prefetches holds up the loads behind it */
-                score_heads(row, ahead, is_f16, q, dim, n_rows, n, dim, out + j, ld);
+                score_heads(row, ahead, type, q, dim, n_rows, n, dim, out + j, ld);
             } else {
-                score_heads(row, NULL, is_f16, q + (ptrdiff_t)g * dim, dim, n_rows, n, dim, out + g * ld + j, ld);
+                score_heads(row, NULL, type, q + (ptrdiff_t)g * dim, dim, n_rows, n, dim, out + g * ld + j, ld);
             }
         }
     }
 }
 
 /* Any dim: copies of rows and queries with zeros up to a multiple of 8. */
-VATTN_AVX2 static void score_ragged(const struct vattn_rows * rows, bool is_f16, const float * q, int32_t n_heads,
-                                    int32_t dim, float * out, ptrdiff_t ld) {
+VATTN_AVX2 static void score_ragged(const struct vattn_rows * rows, enum vattn_type type, const float * q,
+                                    int32_t n_heads, int32_t dim, float * out, ptrdiff_t ld) {
     float wide_row[BLOCK_ROWS * VATTN_MAX_DIM];
     float wide_q[4 * VATTN_MAX_DIM];
     const int32_t width = (dim + 7) / 8 * 8;
     for (int32_t j = 0; j < rows->n; j += BLOCK_ROWS) {
         const int32_t n_rows = rows->n - j < BLOCK_ROWS ? rows->n - j : BLOCK_ROWS;
         const char * row[BLOCK_ROWS];
-        widen_rows(rows, j, j + n_rows, dim, is_f16, wide_row, width);
+        widen_rows(rows, j, j + n_rows, dim, type, wide_row, width);
         for (int32_t i = 0; i < n_rows; i++) {
             row[i] = (const char *)(wide_row + (ptrdiff_t)i * width);
         }
         for (int32_t g = 0, n; g < n_heads; g += n) {
             n = group_size(n_heads - g);
             for (int32_t i = 0; i < n; i++) {
-                widen((const char *)(q + (ptrdiff_t)(g + i) * dim), dim, false, wide_q + (ptrdiff_t)i * width);
+                widen((const char *)(q + (ptrdiff_t)(g + i) * dim), dim, VATTN_TYPE_F32, wide_q + (ptrdiff_t)i * width);
             }
-            score_heads(row, NULL, false, wide_q, width, n_rows, n, width, out + g * ld + j, ld);
+            score_heads(row, NULL, VATTN_TYPE_F32, wide_q, width, n_rows, n, width, out + g * ld + j, ld);
         }
     }
 }
 
-VATTN_AVX2 void vattn_score_f16_avx2(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,
-                                     float * out, ptrdiff_t ld) {
-    if (dim % 8 != 0) {
-        score_ragged(rows, true, q, n_heads, dim, out, ld);
-    } else if (dim == 128) {
-        score(rows, true, q, n_heads, 128, out, ld);
-    } else if (dim == 64) {
-        score(rows, true, q, n_heads, 64, out, ld);
-    } else {
-        score(rows, true, q, n_heads, dim, out, ld);
+/* Usual dimensions are known to the compiler, except of f32 rows, which caches seldom have. */
+#define DEFINE(name, type)                                                                                             \
+    VATTN_AVX2 void vattn_score_##name##_avx2(const struct vattn_rows * rows, const float * q, int32_t n_heads,        \
+                                              int32_t dim, float * out, ptrdiff_t ld) {                                \
+        if (dim % 8 != 0) {                                                                                            \
+            score_ragged(rows, type, q, n_heads, dim, out, ld);                                                        \
+        } else if (dim == 128 && (type) != VATTN_TYPE_F32) {                                                           \
+            score(rows, type, q, n_heads, 128, out, ld);                                                               \
+        } else if (dim == 64 && (type) != VATTN_TYPE_F32) {                                                            \
+            score(rows, type, q, n_heads, 64, out, ld);                                                                \
+        } else {                                                                                                       \
+            score(rows, type, q, n_heads, dim, out, ld);                                                               \
+        }                                                                                                              \
     }
-}
-
-VATTN_AVX2 void vattn_score_f32_avx2(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,
-                                     float * out, ptrdiff_t ld) {
-    if (dim % 8 != 0) {
-        score_ragged(rows, false, q, n_heads, dim, out, ld);
-    } else {
-        score(rows, false, q, n_heads, dim, out, ld);
-    }
-}
+VATTN_EACH_TYPE(DEFINE)
 
 #else
 typedef int vattn_empty_translation_unit;

@@ -27,16 +27,16 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE __m512 reduce16(const __m512 a[16]) {
     return _mm512_add_ps(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
 }
 
-VATTN_AVX512 VATTN_ALWAYS_INLINE void score_step(const char * const * row, bool is_f16, const float * q, int32_t dim,
-                                                 int32_t d, __mmask16 mask, bool masked, const int32_t n_rows,
-                                                 const int32_t n_heads, __m512 sum[16]) {
+VATTN_AVX512 VATTN_ALWAYS_INLINE void score_step(const char * const * row, enum vattn_type type, const float * q,
+                                                 int32_t dim, int32_t d, __mmask16 mask, bool masked,
+                                                 const int32_t n_rows, const int32_t n_heads, __m512 sum[16]) {
     __m512 x[TILE_ROWS];
     for (int32_t j = 0; j < n_rows; j++) {
-        x[j] = masked ? load16(row[j], d, is_f16, mask) : load16_all(row[j], d, is_f16);
+        x[j] = masked ? load16(row[j], d, type, mask) : load16_all(row[j], d, type);
     }
     for (int32_t g = 0; g < n_heads; g++) {
         const char * q_row = (const char *)(q + (ptrdiff_t)g * dim);
-        const __m512 y = masked ? load16(q_row, d, false, mask) : load16_all(q_row, d, false);
+        const __m512 y = masked ? load16(q_row, d, VATTN_TYPE_F32, mask) : load16_all(q_row, d, VATTN_TYPE_F32);
         for (int32_t j = 0; j < n_rows; j++) {
             sum[4 * g + j] = _mm512_fmadd_ps(x[j], y, sum[4 * g + j]);
         }
@@ -52,26 +52,29 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void store_rows(float * out, __m128 score, cons
     }
 }
 
-VATTN_AVX512 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, const char * const * ahead, bool is_f16,
-                                                 const float * q, const int32_t dim, const int32_t n_rows,
-                                                 const int32_t n_heads, float * out, ptrdiff_t ld) {
+VATTN_AVX512 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, const char * const * ahead,
+                                                 enum vattn_type type, const float * q, const int32_t dim,
+                                                 const int32_t n_rows, const int32_t n_heads, float * out,
+                                                 ptrdiff_t ld) {
     __m512 sum[16];
     for (int32_t i = 0; i < 16; i++) {
         sum[i] = _mm512_setzero_ps();
     }
     int32_t d = 0;
-    VATTN_UNROLL(4)
-    for (; d + 16 <= dim; d += 16) {
-        const ptrdiff_t at = (ptrdiff_t)d * (is_f16 ? 2 : 4);
-        if (ahead != NULL && at % 64 == 0) { /* evenly between the multiplications */
-            for (int32_t j = 0; j < n_rows; j++) {
-                _mm_prefetch((const char *)((uintptr_t)ahead[j] + (uintptr_t)at), _MM_HINT_T1);
-            }
+    VATTN_UNROLL(2)
+    for (; d + 32 <= dim; d += 32) {                            /* a block of q8_0, a line of halves */
+        for (int32_t j = 0; ahead != NULL && j < n_rows; j++) { /* evenly between the multiplications */
+            prefetch_32(ahead[j], type, d);
         }
-        score_step(row, is_f16, q, dim, d, 0, false, n_rows, n_heads, sum);
+        score_step(row, type, q, dim, d, 0, false, n_rows, n_heads, sum);
+        score_step(row, type, q, dim, d + 16, 0, false, n_rows, n_heads, sum);
+    }
+    if (d + 16 <= dim) {
+        score_step(row, type, q, dim, d, 0, false, n_rows, n_heads, sum);
+        d += 16;
     }
     if (d < dim) {
-        score_step(row, is_f16, q, dim, d, first_lanes(dim - d), true, n_rows, n_heads, sum);
+        score_step(row, type, q, dim, d, first_lanes(dim - d), true, n_rows, n_heads, sum);
     }
     const __m512 all = reduce16(sum);
     store_rows(out, _mm512_castps512_ps128(all), n_rows);
@@ -86,22 +89,22 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, const
     }
 }
 
-VATTN_AVX512 VATTN_ALWAYS_INLINE void score_heads(const char * const * row, const char * const * ahead, bool is_f16,
-                                                  const float * q, const int32_t dim, int32_t n_rows,
-                                                  const int32_t n_heads, float * out, ptrdiff_t ld) {
+VATTN_AVX512 VATTN_ALWAYS_INLINE void score_heads(const char * const * row, const char * const * ahead,
+                                                  enum vattn_type type, const float * q, const int32_t dim,
+                                                  int32_t n_rows, const int32_t n_heads, float * out, ptrdiff_t ld) {
     int32_t j = 0;
     for (; j + TILE_ROWS <= n_rows; j += TILE_ROWS) {
-        score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, dim, TILE_ROWS, n_heads, out + j, ld);
+        score_tile(row + j, ahead != NULL ? ahead + j : NULL, type, q, dim, TILE_ROWS, n_heads, out + j, ld);
     }
     for (; j < n_rows; j++) {
-        score_tile(row + j, ahead != NULL ? ahead + j : NULL, is_f16, q, dim, 1, n_heads, out + j, ld);
+        score_tile(row + j, ahead != NULL ? ahead + j : NULL, type, q, dim, 1, n_heads, out + j, ld);
     }
 }
 
-VATTN_AVX512 VATTN_ALWAYS_INLINE void score(const struct vattn_rows * rows, bool is_f16, const float * q,
+VATTN_AVX512 VATTN_ALWAYS_INLINE void score(const struct vattn_rows * rows, enum vattn_type type, const float * q,
                                             int32_t n_heads, const int32_t dim, float * out, ptrdiff_t ld) {
     if (rows->index != NULL) { /* nobody has prefetched the first rows */
-        prefetch_rows(rows, 0, AVX512_AHEAD, (size_t)dim * (is_f16 ? 2 : 4));
+        prefetch_rows(rows, 0, AVX512_AHEAD, vattn_row_size(type, dim));
     }
     for (int32_t j = 0; j < rows->n; j += BLOCK_ROWS) {
         const int32_t n_rows = rows->n - j < BLOCK_ROWS ? rows->n - j : BLOCK_ROWS;
@@ -117,36 +120,34 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void score(const struct vattn_rows * rows, bool
             const char * const * ahead = g == 0 ? next : NULL;
             switch (n) {
             case 4:
-                score_heads(row, ahead, is_f16, q_group, dim, n_rows, 4, out_group, ld);
+                score_heads(row, ahead, type, q_group, dim, n_rows, 4, out_group, ld);
                 break;
             case 3:
-                score_heads(row, ahead, is_f16, q_group, dim, n_rows, 3, out_group, ld);
+                score_heads(row, ahead, type, q_group, dim, n_rows, 3, out_group, ld);
                 break;
             case 2:
-                score_heads(row, ahead, is_f16, q_group, dim, n_rows, 2, out_group, ld);
+                score_heads(row, ahead, type, q_group, dim, n_rows, 2, out_group, ld);
                 break;
             default:
-                score_heads(row, ahead, is_f16, q_group, dim, n_rows, 1, out_group, ld);
+                score_heads(row, ahead, type, q_group, dim, n_rows, 1, out_group, ld);
             }
         }
     }
 }
 
-VATTN_AVX512 void vattn_score_f16_avx512(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,
-                                         float * out, ptrdiff_t ld) {
-    if (dim == 128) {
-        score(rows, true, q, n_heads, 128, out, ld);
-    } else if (dim == 64) {
-        score(rows, true, q, n_heads, 64, out, ld);
-    } else {
-        score(rows, true, q, n_heads, dim, out, ld);
+/* Usual dimensions are known to the compiler, except of f32 rows, which caches seldom have. */
+#define DEFINE(name, type)                                                                                             \
+    VATTN_AVX512 void vattn_score_##name##_avx512(const struct vattn_rows * rows, const float * q, int32_t n_heads,    \
+                                                  int32_t dim, float * out, ptrdiff_t ld) {                            \
+        if (dim == 128 && (type) != VATTN_TYPE_F32) {                                                                  \
+            score(rows, type, q, n_heads, 128, out, ld);                                                               \
+        } else if (dim == 64 && (type) != VATTN_TYPE_F32) {                                                            \
+            score(rows, type, q, n_heads, 64, out, ld);                                                                \
+        } else {                                                                                                       \
+            score(rows, type, q, n_heads, dim, out, ld);                                                               \
+        }                                                                                                              \
     }
-}
-
-VATTN_AVX512 void vattn_score_f32_avx512(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,
-                                         float * out, ptrdiff_t ld) {
-    score(rows, false, q, n_heads, dim, out, ld);
-}
+VATTN_EACH_TYPE(DEFINE)
 
 #else
 typedef int vattn_empty_translation_unit;

@@ -169,6 +169,24 @@ SCALAR __m512 _mm512_cvtph_ps(__m256i x) {
     return r;
 }
 
+SCALAR __m256i _mm256_set1_epi16(short x) {
+    __m256i r;
+    LANES(16) r.w[lane] = (uint16_t)x;
+    return r;
+}
+
+SCALAR __m512i _mm512_cvtepu16_epi32(__m256i x) {
+    __m512i r;
+    LANES(16) r.u[lane] = x.w[lane];
+    return r;
+}
+
+SCALAR __m512i _mm512_slli_epi32(__m512i x, unsigned count) {
+    __m512i r;
+    LANES(16) r.u[lane] = count < 32 ? x.u[lane] << count : 0;
+    return r;
+}
+
 SCALAR __m512 _mm512_cvtepi32_ps(__m512i x) {
     __m512 r;
     LANES(16) r.f[lane] = (float)x.i[lane];
