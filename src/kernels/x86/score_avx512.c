@@ -136,15 +136,61 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void score(const struct vattn_rows * rows, enum
 }
 
 /* Usual dimensions are known to the compiler, except of f32 rows, which caches seldom have. */
+VATTN_AVX512 VATTN_ALWAYS_INLINE void score_usual(const struct vattn_rows * rows, enum vattn_type type, const float * q,
+                                                  int32_t n_heads, int32_t dim, float * out, ptrdiff_t ld) {
+    if (dim == 128 && type != VATTN_TYPE_F32) {
+        score(rows, type, q, n_heads, 128, out, ld);
+    } else if (dim == 64 && type != VATTN_TYPE_F32) {
+        score(rows, type, q, n_heads, 64, out, ld);
+    } else {
+        score(rows, type, q, n_heads, dim, out, ld);
+    }
+}
+
+/* Rows from first on; what lies ahead of them moves along. */
+VATTN_ALWAYS_INLINE struct vattn_rows rows_from(const struct vattn_rows * rows, int32_t first) {
+    struct vattn_rows rest = *rows;
+    rest.n -= first;
+    if (rows->index != NULL) {
+        rest.index += first;
+    } else {
+        rest.base = (const char *)rows->base + (size_t)first * rows->stride;
+    }
+    if (rows->ahead != NULL) {
+        rest.ahead = (const char *)((uintptr_t)rows->ahead + (uintptr_t)first * rows->ahead_stride);
+    }
+    return rest;
+}
+
+/* Groups of many heads; the last rows, if a block of them would be more than a third empty, and what is left of the heads go the
+ * usual way. */
+VATTN_AVX512 static void score_by_groups(const struct vattn_rows * rows, const float * q, int32_t n_heads, int32_t dim,
+                                         float * out, ptrdiff_t ld) {
+    const int32_t rest = rows->n % SCORE_GROUP_ROWS;
+    const int32_t n_rows = rest * 3 > SCORE_GROUP_ROWS * 2 ? rows->n : rows->n - rest;
+    int32_t g = 0;
+    if (n_rows > 0 && rows->index != NULL) { /* not yet prefetched */
+        prefetch_rows(rows, 0, AVX512_AHEAD, 2 * SCORE_GROUP_DIM);
+    }
+    for (int32_t n = 0; n_rows > 0 && (n = score_group_heads(n_heads - g, dim)) > 0; g += n) {
+        vattn_score_group_f16_avx512(rows, n_rows, g == 0, q + (ptrdiff_t)g * dim, n, out + g * ld, ld);
+    }
+    if (g > 0 && n_rows < rows->n) {
+        const struct vattn_rows last = rows_from(rows, n_rows);
+        score_usual(&last, VATTN_TYPE_F16, q, g, dim, out + n_rows, ld);
+    }
+    if (g < n_heads) {
+        score_usual(rows, VATTN_TYPE_F16, q + (ptrdiff_t)g * dim, n_heads - g, dim, out + g * ld, ld);
+    }
+}
+
 #define DEFINE(name, type)                                                                                             \
     VATTN_AVX512 void vattn_score_##name##_avx512(const struct vattn_rows * rows, const float * q, int32_t n_heads,    \
                                                   int32_t dim, float * out, ptrdiff_t ld) {                            \
-        if (dim == 128 && (type) != VATTN_TYPE_F32) {                                                                  \
-            score(rows, type, q, n_heads, 128, out, ld);                                                               \
-        } else if (dim == 64 && (type) != VATTN_TYPE_F32) {                                                            \
-            score(rows, type, q, n_heads, 64, out, ld);                                                                \
+        if ((type) == VATTN_TYPE_F16 && score_group_heads(n_heads, dim) > 0) {                                         \
+            score_by_groups(rows, q, n_heads, dim, out, ld);                                                           \
         } else {                                                                                                       \
-            score(rows, type, q, n_heads, dim, out, ld);                                                               \
+            score_usual(rows, type, q, n_heads, dim, out, ld);                                                         \
         }                                                                                                              \
     }
 VATTN_EACH_TYPE(DEFINE)

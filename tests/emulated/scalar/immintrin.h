@@ -155,6 +155,12 @@ SCALAR __m128i _mm_loadu_si128(const __m128i * at) {
     return r;
 }
 
+SCALAR __m128 _mm_loadu_ps(const float * at) {
+    __m128 r;
+    memcpy(&r, at, sizeof r);
+    return r;
+}
+
 SCALAR void _mm_storeu_ps(float * at, __m128 x) {
     memcpy(at, x.f, sizeof x.f);
 }
@@ -335,6 +341,22 @@ SCALAR __m512 _mm512_shuffle_f32x4(__m512 a, __m512 b, int choice) {
         const __m512 * from = lane < 2 ? &a : &b;
         memcpy(&r.f[4 * lane], &from->f[4 * (choice >> (2 * lane) & 3)], 16);
     }
+    return r;
+}
+
+/* Within every 128-bit lane: two elements chosen from a, then two chosen from b. */
+SCALAR __m512 _mm512_shuffle_ps(__m512 a, __m512 b, int choice) {
+    __m512 r;
+    LANES(16) {
+        const __m512 * from = lane % 4 < 2 ? &a : &b;
+        r.f[lane] = from->f[lane / 4 * 4 + (choice >> (2 * (lane % 4)) & 3)];
+    }
+    return r;
+}
+
+SCALAR __m512 _mm512_broadcast_f32x4(__m128 x) {
+    __m512 r;
+    LANES(4) memcpy(&r.f[4 * lane], &x, sizeof x);
     return r;
 }
 
