@@ -190,6 +190,9 @@ enum vattn_status vattn_call_end(struct vattn_call * c) {
     if (c->strict != NULL && o->scope == VATTN_SCOPE_LAYER) {
         vattn_strict_join(c);
     }
+    if (c->sparse != NULL && c->sparse_used) {
+        vattn_sparse_settle(c);
+    }
     for (int32_t h = 0; h < o->n_heads; h++) {
         const float * out = vattn_call_out(c, h);
         for (int32_t d = 0; d < o->v_dim; d++) {

@@ -176,8 +176,9 @@ static bool all_pause(struct vattn_call * c) {
     if (c->strict != NULL) {
         return false;
     }
+    const bool layer_pauses = vattn_sparse_layer_pauses(c);
     for (int32_t g = 0; g < c->plan->opt.n_kv_heads; g++) {
-        bool pauses = vattn_sparse_pauses(c, g);
+        bool pauses = layer_pauses || vattn_sparse_pauses(c, g);
         c->sparse->groups[g].state = pauses ? VATTN_GROUP_EXACT : VATTN_GROUP_OPEN;
         n += pauses;
     }

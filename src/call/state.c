@@ -7,7 +7,7 @@
 
 size_t vattn_state_bytes(const struct vattn_plan * plan) {
     return sizeof(struct vattn_state) + (size_t)plan->opt.n_heads * sizeof(struct vattn_learned) +
-           (size_t)plan->opt.n_kv_heads * sizeof(struct vattn_pace);
+           ((size_t)plan->opt.n_kv_heads + 1) * sizeof(struct vattn_pace);
 }
 
 struct vattn_state * vattn_state_init(const struct vattn_plan * plan, void * memory) {

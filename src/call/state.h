@@ -15,7 +15,7 @@ struct vattn_learned {
     float log2_output; /* ||o|| D relative to the prediction of both */
 };
 
-/* One KV head: how long it is answered exactly because sampling was slower. */
+/* One KV head, or the layer: how long it is answered exactly because sampling was slower. */
 struct vattn_pace {
     int32_t pause; /* calls, last time */
     int32_t left;  /* of them still to come */
@@ -23,7 +23,7 @@ struct vattn_pace {
 
 struct vattn_state {
     int32_t n_heads;
-    struct vattn_learned heads[]; /* [n_heads], then struct vattn_pace [n_kv_heads] */
+    struct vattn_learned heads[]; /* [n_heads], then struct vattn_pace [n_kv_heads + 1], the last one for the layer */
 };
 
 static inline struct vattn_pace * vattn_state_paces(struct vattn_state * s) {

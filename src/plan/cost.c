@@ -31,9 +31,11 @@ struct vattn_cost vattn_cost_of(const struct vattn_options * o, const struct vat
         .dense = 1.3 * (fmax(k_bytes / 16.0, 1.0 + k_wide + 0.022 * k_products) +
                         fmax(v_bytes / 16.0, 1.0 + v_wide + 0.018 * v_products)) +
                  0.3 * heads * slow,
+        .start = 1400.0 + 10.0 * k_products,
         .scan = fmax(code / 12.0, 0.3 + 0.012 * heads * code * slow) + 0.4 * heads,
+        .look = (3300.0 + 2400.0 * heads) * slow,
         .draw = (0.7 + 0.06 * heads) * slow,
-        .key = fmax(k_bytes / 13.0, 2.0 + k_wide + 0.03 * k_products) + 2.0,
-        .value = fmax(v_bytes / 13.0, 2.0 + v_wide + 0.026 * v_products) + 8.0 + 0.08 * v_products + 0.6 * heads * slow,
+        .key = 4.0 + 0.15 * k_bytes + k_wide + 0.025 * k_products,
+        .value = 12.0 + 0.11 * v_bytes + v_wide + 8.8 * heads * slow + 0.145 * v_products,
     };
 }

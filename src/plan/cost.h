@@ -8,17 +8,20 @@
 #include "vattn.h"
 #include "kernels/kernels.h"
 
-/* For one row of one KV head and all query heads of its group. */
+/* Of one KV head and all query heads of its group: for a row, */
 struct vattn_cost {
     double dense; /* its key and value as part of a contiguous range */
     double scan;  /* its code, for proxy scores */
     double draw;  /* deciding whether it is drawn */
     double key;   /* reading its key alone, through a list */
     double value; /* reading its value through a list, and again for the variance */
+    /* and whatever the number of rows, */
+    double start; /* queries coded, outputs written: once */
+    double look;  /* thresholds, verdicts: each look */
 };
 
 /*
- * Times of the kernels on cold rows, fitted to kernel_bench (docs/performance.md): the longer of memory and arithmetic.  A
+ * Fitted to times of whole calls (docs/performance.md): 25,000 KV heads of six shapes, 1,024 to 32,768 rows, with cold rows.  A
  * function of the options and the tier alone, so that choices made with it can be repeated anywhere.
  */
 struct vattn_cost vattn_cost_of(const struct vattn_options * o, const struct vattn_kernels * kern);

@@ -207,6 +207,8 @@ bool vattn_sparse_pauses(struct vattn_call * c, int32_t g);         /* exact fro
 bool vattn_sparse_too_slow(const struct vattn_call * c, int32_t g); /* after a design: exact instead of this look */
 void vattn_sparse_lost(struct vattn_call * c, int32_t g);           /* it came to exact after a scan */
 void vattn_sparse_compare(struct vattn_call * c, int32_t g);        /* answered from a sample: was it worth it? */
+bool vattn_sparse_layer_pauses(struct vattn_call * c);              /* all KV heads */
+void vattn_sparse_settle(struct vattn_call * c);                    /* after a call: was it worth it for all KV heads together? */
 
 /* look-up.c: what the index says of the values of n rows of KV head g: how far they are from the means of their kinds, eighths of
  * log2 units of v_rms, and unless kind is NULL which kinds these are; an index without kinds has one, the mean value */

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "call/state.h"
 #include "unit/drive.h"
 #include "unit/layer.h"
 #include "unit/sparse_twin.h"
@@ -105,7 +106,7 @@ static void same_for_any_team(const struct vattn_options * o) {
 
 static void threads_do_not_matter(void ** state) {
     (void)state;
-    struct vattn_options o = sparse_options(14, 2, 64, 9000);
+    struct vattn_options o = sparse_options(14, 2, 64, 6144);
     same_for_any_team(&o);
     o.scope = VATTN_SCOPE_LAYER;
     same_for_any_team(&o);
@@ -117,7 +118,7 @@ static void threads_do_not_matter(void ** state) {
     same_for_any_team(&o);
     o = sparse_options(16, 8, 64, 5000); /* KV heads that take slots over from one another */
     same_for_any_team(&o);
-    o = sparse_options(14, 2, 64, 9000);
+    o = sparse_options(14, 2, 64, 6144);
     o.k_type = VATTN_TYPE_Q8_0;
     o.v_type = VATTN_TYPE_BF16;
     same_for_any_team(&o);
@@ -193,6 +194,33 @@ static void slow_heads_are_exact(void ** state) {
         tried += l.cert[0].bytes > all; /* the codes were read, too */
     }
     assert_in_range(tried, 4, 6); /* calls 0, 2, 6, 14, 30 */
+    free(memory);
+    layer_free(&l);
+}
+
+/* Every KV head alone is not far slower than dense attention, all of them together are slower: the layer pauses. */
+static void slow_layers_are_exact(void ** state) {
+    (void)state;
+    struct vattn_options o = sparse_options(14, 2, 64, 6144);
+    struct layer l;
+    o.eps = 0.2;
+    o.fastest = true;
+    layer_make(&l, &o, 71);
+    layer_index(&l);
+    void * memory = calloc(1, vattn_state_bytes(l.plan));
+    assert_non_null(memory);
+    int sampled = 0;
+    for (uint64_t call = 0; call < 40; call++) {
+        struct vattn_input in = layer_input(&l, call);
+        in.state = call == 0 ? vattn_state_init(l.plan, memory) : memory;
+        assert_int_equal(vattn_attend(l.plan, &in, l.work, l.work_bytes), VATTN_STATUS_OK);
+        const struct vattn_pace * paces = vattn_state_paces(in.state);
+        assert_int_equal(paces[0].pause, 0);
+        assert_int_equal(paces[1].pause, 0);
+        assert_true(paces[2].pause > 0);
+        sampled += l.cert[0].answer != VATTN_ANSWER_EXACT;
+    }
+    assert_in_range(sampled, 5, 5); /* calls 0, 2, 6, 14, 30 */
     free(memory);
     layer_free(&l);
 }
@@ -330,7 +358,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_twin),   cmocka_unit_test(threads_do_not_matter),
         cmocka_unit_test(masks_and_coverage), cmocka_unit_test(falls_back_to_exact),
-        cmocka_unit_test(slow_heads_are_exact),
+        cmocka_unit_test(slow_heads_are_exact), cmocka_unit_test(slow_layers_are_exact),
         cmocka_unit_test(cancellation_is_exact), cmocka_unit_test(forecasts_are_near),
         cmocka_unit_test(a_warm_call_is_no_dearer), cmocka_unit_test(evidence_is_judged_by_definition),
         cmocka_unit_test(paper_d_claims_nothing_about_the_output)};
