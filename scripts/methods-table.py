@@ -3,6 +3,7 @@
 """Error against bytes read, of every method and selector: docs/results/methods.md, methods.csv and two plots.
 
     scripts/methods-table.py [CAPTURE...]        (make methods CAPTURES='...')
+    scripts/methods-table.py --only sparse --renew      measure one method anew, keep the other rows of methods.csv
     scripts/methods-table.py --check             do methods.csv and methods.md agree with themselves and with one another?
 
 Without captures one layer of each text of scripts/make-captures.py is used, and made where it is missing. Every measurement is remembered in
@@ -64,7 +65,23 @@ def measure(args):
     finally:
         laboratory.close()
     args.output.mkdir(parents=True, exist_ok=True)
-    write_csv(args.output / "methods.csv", conditions_of(args, captures, absent) | ({"settings not measured": str(left)} if left else {}), rows)
+    conditions = conditions_of(args, captures, absent) | ({"settings not measured": str(left)} if left else {})
+    if args.renew:
+        conditions, rows = renewed(args.output / "methods.csv", conditions, rows)
+    write_csv(args.output / "methods.csv", conditions, rows)
+
+
+def renewed(path, conditions, rows):
+    """The old table with the new rows in the place of those of the same methods; who measured what stays in its conditions."""
+    old_conditions, old = read_csv(path)
+    differ = [name for name in conditions if name not in ("version", "date") and conditions[name] != old_conditions.get(name)]
+    if differ:
+        raise Refused(f"{path} was measured under other conditions: {', '.join(differ)}")
+    methods = {r.method for r in rows}
+    first = next((i for i, r in enumerate(old) if r.method in methods), len(old))
+    kept = [r for r in old if r.method not in methods]
+    note = {f"later, {m}": f"{conditions['version']}, {conditions['date']}" for m in sorted(methods)}
+    return old_conditions | note, kept[:first] + rows + kept[first:]
 
 
 def write_report(args):
@@ -90,6 +107,7 @@ def main():
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="runs at a time")
     parser.add_argument("--only", default=[], type=lambda s: s.split(","), help="methods, rules and selectors, with commas between")
+    parser.add_argument("--renew", action="store_true", help="with --only: keep the other rows of methods.csv as they are")
     parser.add_argument("--all-layers", action="store_true", help="of the usual captures; otherwise one of each text")
     parser.add_argument("--densities", default=[0.02, 0.05, 0.1, 0.2], type=lambda s: [float(x) for x in s.split(",")])
     parser.add_argument("--memory", type=Path, default=ROOT / "build/methods", help="folder of what was measured before")
