@@ -56,6 +56,13 @@ plant "a word for a number" 's/^(all,quest,,0\.2,,)[^,]*/\1many/' "$t"
 plant "another number in the text" '0,/^\| quest /s/^(\| quest .*[0-9])([0-9]) /\1x /' "$dir/t/methods.md"
 expect 0 tabulate --check
 
+# One method anew: the others' rows stay, and who measured what is said; other conditions do not mix.
+expect 0 tabulate --only uniform --renew --densities 0.05,0.2 --draws 4 "$c"
+cmp -s <(grep -v '^# later' "$t") "$dir/first.csv" || fail "renewed rows are others, or elsewhere"
+grep -q '^# later, uniform: vattn' "$t" || fail "nobody says that uniform was measured later"
+expect 0 tabulate --check
+expect 1 tabulate --only uniform --renew --densities 0.05,0.2 --draws 5 "$c"
+
 expect 1 tabulate --only quest "$dir/NOPE.safetensors"
 if [ -e docs/results/methods.csv ]; then # what is in the repository, with every method that there is
     expect 0 "$python" scripts/methods-table.py --check
