@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/half.h"
+#include "base/row.h"
 #include "base/sums.h"
 #include "index/eigen.h"
 
@@ -116,31 +116,28 @@ static bool moment_roots(const float * moment, int32_t d, double * root, double 
     return true;
 }
 
+static enum vattn_type matrix_type(const struct vattn_code_book * book) {
+    return book->halves ? VATTN_TYPE_F16 : VATTN_TYPE_F32;
+}
+
 void vattn_book_row(const struct vattn_code_book * book, const void * matrix, int32_t d, int32_t a, float * out) {
-    const struct vattn_rows row = vattn_book_rows(book, matrix, d, a, 1);
-    if (!book->halves) {
-        memcpy(out, row.base, (size_t)d * sizeof *out);
-        return;
-    }
-    for (int32_t j = 0; j < d; j++) {
-        uint16_t half;
-        memcpy(&half, (const char *)row.base + 2 * j, sizeof half);
-        out[j] = vattn_half_to_float(half);
-    }
+    vattn_row_read(matrix_type(book), vattn_book_rows(book, matrix, d, a, 1).base, d, out);
 }
 
 /* Stores x in the type of the book's matrices; x becomes what was stored. */
 static void store_matrix(const struct vattn_code_book * book, void * matrix, double * x, int32_t d) {
-    for (int32_t i = 0; i < d * d; i++) {
-        float whole = (float)x[i];
-        if (book->halves) {
-            uint16_t half = vattn_half_from_float(whole);
-            memcpy((char *)matrix + 2 * (size_t)i, &half, sizeof half);
-            whole = vattn_half_to_float(half);
-        } else {
-            memcpy((char *)matrix + 4 * (size_t)i, &whole, sizeof whole);
+    const size_t row_bytes = vattn_row_size(matrix_type(book), d);
+    for (int32_t a = 0; a < d; a++, x += d) {
+        char * stored = (char *)matrix + (size_t)a * row_bytes;
+        float row[VATTN_MAX_DIM];
+        for (int32_t j = 0; j < d; j++) {
+            row[j] = (float)x[j];
         }
-        x[i] = (double)whole;
+        vattn_row_write(matrix_type(book), row, d, stored);
+        vattn_row_read(matrix_type(book), stored, d, row);
+        for (int32_t j = 0; j < d; j++) {
+            x[j] = (double)row[j];
+        }
     }
 }
 

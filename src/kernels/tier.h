@@ -83,4 +83,20 @@ VATTN_ALWAYS_INLINE int32_t group_size(int32_t n_left) {
     return n_left == 6 || n_left == 3 ? 3 : n_left < 4 ? n_left : 4;
 }
 
+/* The public functions of `offset` of a tier, from an inlined one: usual dimensions are known to the compiler where no differences
+ * are stored, except of f32 rows, which caches seldom have. */
+#define VATTN_DEFINE_OFFSET(attributes, name, type, tier)                                                              \
+    attributes void vattn_offset_##name##_##tier(const struct vattn_rows * rows, const struct vattn_rows * centers,    \
+                                                 int32_t dim, float * dist2, float * out, ptrdiff_t ld) {              \
+        if (out != NULL || (type) == VATTN_TYPE_F32) {                                                                 \
+            offset(rows, centers, type, dim, dist2, out, ld);                                                          \
+        } else if (dim == 128) {                                                                                       \
+            offset(rows, centers, type, 128, dist2, NULL, ld);                                                         \
+        } else if (dim == 64) {                                                                                        \
+            offset(rows, centers, type, 64, dist2, NULL, ld);                                                          \
+        } else {                                                                                                       \
+            offset(rows, centers, type, dim, dist2, NULL, ld);                                                         \
+        }                                                                                                              \
+    }
+
 #endif

@@ -64,19 +64,7 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void offset(const struct vattn_rows * rows, const
     }
 }
 
-#define DEFINE(name, type)                                                                                             \
-    VATTN_AVX2 void vattn_offset_##name##_avx2(const struct vattn_rows * rows, const struct vattn_rows * centers,      \
-                                               int32_t dim, float * dist2, float * out, ptrdiff_t ld) {                \
-        if (out != NULL || (type) == VATTN_TYPE_F32) {                                                                 \
-            offset(rows, centers, type, dim, dist2, out, ld);                                                          \
-        } else if (dim == 128) {                                                                                       \
-            offset(rows, centers, type, 128, dist2, NULL, ld);                                                         \
-        } else if (dim == 64) {                                                                                        \
-            offset(rows, centers, type, 64, dist2, NULL, ld);                                                          \
-        } else {                                                                                                       \
-            offset(rows, centers, type, dim, dist2, NULL, ld);                                                         \
-        }                                                                                                              \
-    }
+#define DEFINE(name, type) VATTN_DEFINE_OFFSET(VATTN_AVX2, name, type, avx2)
 VATTN_EACH_TYPE(DEFINE)
 
 #else
