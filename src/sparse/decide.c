@@ -22,6 +22,7 @@
 #define CAP_DELTA  0.05
 #define CAP_STEP   3.0F /* octaves that a threshold falls at once because of its cap */
 #define KEY_STEP   4.0F
+#define KEYS_SHARE 0.6 /* of the allowed variance, which drawing keys may bring */
 #define CAP_SLACK  0.1F
 #define CLAIM_LEAST 0.5 /* part of eps */
 #define CLAIM_MORE  1.25 /* the bound is of a V that let the call pass: rather a low one */
@@ -92,6 +93,15 @@ static float keys_needed(double a0, int32_t looks) {
     return looks > 0 ? fmaxf(octaves, A0_STEP) : octaves;
 }
 
+/*
+ * Octaves that tk must fall for the variance: what drawing keys brings of it falls with tk alone.  It is to be KEYS_SHARE of what is
+ * allowed, or as much of that as it is of the variance now.
+ */
+static float keys_fall(const struct vattn_evidence * e, double fall) {
+    double share = e->v > 0.0 ? e->v_keys / e->v : 0.0;
+    return (float)log2(fmax(1.0, fall * fmin(1.0, share / KEYS_SHARE)));
+}
+
 /* Verdict on one head; lowers the caps of the design where guard A or C failed. */
 static void judge_head(struct vattn_call * c, int32_t h, double allowed, bool enough, double fall) {
     struct vattn_sparse * s = c->sparse;
@@ -106,6 +116,7 @@ static void judge_head(struct vattn_call * c, int32_t h, double allowed, bool en
     head->key_cap = fmaxf(head->last_key_cap, s->key_thresholds[h] - KEY_STEP);
     head->key_cap = fminf(head->key_cap, s->key_thresholds[h] - keys_needed(head->evidence.a0, s->groups[h / c->plan->group].looks));
     head->passed = enough && !heavy && !blind && head->evidence.a0 <= A0_MOST;
+    head->key_cap = fminf(head->key_cap, s->key_thresholds[h] - (enough ? 0.0F : keys_fall(&head->evidence, fall)));
     head->fall = head->passed || (enough && heavy && fall <= 1.0) ? 1.0 : fmax(fall, 1.0);
 }
 

@@ -89,14 +89,15 @@ static void roots(const float * share, const float * weight, int32_t n, float sc
     }
 }
 
-/* Rows one to four of a tail, from j on, into the sums v, yy, q. */
+/* Rows one to four of a tail, from j on, into the sums v, v_keys, yy, q. */
 static void add_four(const struct tail * t, const float * weight, double scale2, const float * root, const float * dist2, int32_t j,
-                     int32_t n, double v[4], double yy[4], double q[4]) {
+                     int32_t n, double v[4], double v_keys[4], double yy[4], double q[4]) {
     for (int32_t i = 0; i < n; i++) {
         double key = (double)root[j + i] * (double)root[j + i] * (double)dist2[j + i];
         double value = scale2 * ((double)weight[j + i] * (double)weight[j + i]) * (double)t->off2[j + i];
         double miss = (double)(VATTN_PROB_ONE - t->prob[j + i]) * (1.0 / VATTN_PROB_ONE), y = key + value;
         v[i] += y;
+        v_keys[i] += key;
         yy[i] += key * key + value * value;
         q[i] += miss * y * y;
     }
@@ -108,13 +109,14 @@ static double total(const double sum[4]) {
 
 static void add_evidence(struct vattn_evidence * e, const struct tail * t, const float * weight, float scale, const float * root,
                          const float * dist2) {
-    double v[4] = {0}, yy[4] = {0}, q[4] = {0}, scale2 = (double)scale * (double)scale;
+    double v[4] = {0}, v_keys[4] = {0}, yy[4] = {0}, q[4] = {0}, scale2 = (double)scale * (double)scale;
     int32_t j = 0;
     for (; j + 4 <= t->n; j += 4) {
-        add_four(t, weight, scale2, root, dist2, j, 4, v, yy, q);
+        add_four(t, weight, scale2, root, dist2, j, 4, v, v_keys, yy, q);
     }
-    add_four(t, weight, scale2, root, dist2, j, t->n - j, v, yy, q);
+    add_four(t, weight, scale2, root, dist2, j, t->n - j, v, v_keys, yy, q);
     e->v += total(v);
+    e->v_keys += total(v_keys);
     e->yy += total(yy);
     e->q += total(q);
     e->draws += t->n;
@@ -235,7 +237,7 @@ static void read_sketch(const struct vattn_call * c, struct vattn_head * head, c
     struct vattn_evidence * e = &head->evidence;
     bool small = c->plan->delta_head < VATTN_DELTA_SATTERTHWAITE;
     head->claim_trace2 =
-        vattn_sketch_trace2(c->plan->kern, bucket, c->plan->opt.v_dim, e->yy, small ? &head->claim_top : NULL);
+        vattn_sketch_trace2(c->plan->kern, bucket, c->plan->opt.v_dim, e->v, e->yy, small ? &head->claim_top : NULL);
     if (needed) {
         e->trace2 = head->claim_trace2;
         e->top = small ? head->claim_top : e->top;

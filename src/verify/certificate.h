@@ -14,6 +14,7 @@
 struct vattn_evidence {
     double o2;     /* ||o||^2 of the estimate */
     double v;      /* sum y,   y = (1 - pi)/pi^2 (e/D)^2 ||v - o||^2: estimated squared error */
+    double v_keys; /* the part of V that drawing keys brings, the rest is of drawing values */
     double yy;     /* sum y^2 */
     double q;      /* sum (1 - pi) y^2 */
     double a0;     /* sum (1 - pi)/pi^2 (e/D)^2: estimated squared relative error of D */

@@ -3,10 +3,10 @@
 
 #include <math.h>
 
-static const double nodes_nu[VATTN_QUANTILE_NU] = {1,  1.25, 1.5, 2,  2.5, 3,  4,  5,  6,   8,   10,  13, 16,
+static const double nodes_nu[VATTN_QUANTILE_NU] = {1,  1.25, 1.5, 2,  2.5, 3,  4,  5,   6,   8,   10,  13, 16,
                                                    20, 26,   32,  42, 54,  70, 90, 120, 160, 220, 300, 600};
-static const double nodes_n2[VATTN_QUANTILE_N2] = {2,  3,  4,  5,  6,   8,   10,  12,  16,  20,  26,   32,   40,   50,
-                                                   64, 80, 100, 130, 160, 200, 300, 400, 600, 1000, 2000, 20000};
+static const double nodes_n2[VATTN_QUANTILE_N2] = {2,  3,  4,  5,   6,   8,   10,  12,  16,  20,  26,   32,   40,
+                                                   50, 64, 80, 100, 130, 160, 200, 300, 400, 600, 1000, 2000, 20000};
 
 /* Continued fraction of the incomplete beta function, evaluated by the modified Lentz method. */
 static double beta_fraction(double a, double b, double x) {
@@ -102,12 +102,19 @@ double vattn_f_quantile(double delta, double d1, double d2) {
 }
 
 void vattn_quantile_init(struct vattn_quantile * table, double delta) {
+    double z2 = pow(vattn_normal_two_sided(delta), 2.0);
     table->delta = delta;
+    table->z2 = z2;
+    table->kappa = fmax(0.0, ((4.0 * z2 - 7.0) * z2 - 3.0) / 36.0);
     for (int i = 0; i < VATTN_QUANTILE_NU; i++) {
         for (int j = 0; j < VATTN_QUANTILE_N2; j++) {
             table->log_c[i][j] = log(vattn_f_quantile(delta, nodes_nu[i], nodes_n2[j]));
         }
     }
+}
+
+double vattn_quantile_skewness(const struct vattn_quantile * table, double neff) {
+    return 1.0 + table->kappa / (neff + table->z2);
 }
 
 /* Index of the cell of rising nodes that holds x, the last one for what lies beyond. */
@@ -133,7 +140,7 @@ double vattn_quantile_f(const struct vattn_quantile * table, double nu, double n
     double a = 1.0 / sqrt(nodes_n2[j]), b = 1.0 / sqrt(nodes_n2[j + 1]), v = clamp01((a - 1.0 / sqrt(n2)) / (a - b));
     double lower = (1.0 - v) * table->log_c[i][j] + v * table->log_c[i][j + 1];
     double upper = (1.0 - v) * table->log_c[i + 1][j] + v * table->log_c[i + 1][j + 1];
-    return 1.003 * exp((1.0 - u) * lower + u * upper);
+    return 1.003 * exp((1.0 - u) * lower + u * upper) * vattn_quantile_skewness(table, n2 / 2.0);
 }
 
 double vattn_normal_two_sided(double delta) {

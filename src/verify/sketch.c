@@ -54,21 +54,28 @@ static double power_iteration(float gram[B][B]) {
     return lambda;
 }
 
-double vattn_sketch_trace2(const struct vattn_kernels * kern, const float * bucket, int32_t dim, double yy,
+double vattn_sketch_trace2(const struct vattn_kernels * kern, const float * bucket, int32_t dim, double v, double yy,
                            double * top) {
     float gram[B][B];
-    double off = 0.0;
+    double met = 0.0, trace = 0.0, apart = 0.0;
     struct vattn_rows rows = {.base = bucket, .stride = (size_t)dim * sizeof *bucket, .n = B};
     kern->score[VATTN_TYPE_F32](&rows, bucket, B, dim, gram[0], B);
     for (int i = 0; i < B; i++) {
         float sum = 0.0F;
-        for (int j = 0; j < B; j++) {
-            sum += i == j ? 0.0F : gram[i][j] * gram[i][j];
+        for (int j = 0; j < i; j++) {
+            sum += gram[i][j] * gram[i][j];
         }
-        off += (double)sum;
+        met += 2.0 * (double)sum;
+        apart += 2.0 * trace * (double)gram[i][i];
+        trace += (double)gram[i][i];
     }
     if (top != NULL) {
-        *top = power_iteration(gram);
+        *top = trace > 0.0 ? fmin(v, v / trace * power_iteration(gram)) : v;
     }
-    return yy + (double)B / (B - 1) * off;
+    if (!(apart > 0.0)) {
+        return v * v;
+    }
+    double share = met / apart; /* the ratio of two estimates that vary together: low by up to 8/B (share^1/2 - share) of itself */
+    share *= 1.0 + 8.0 / B * (sqrt(share) - share);
+    return fmin(v * v, yy + (v * v - yy) * share);
 }
