@@ -89,7 +89,7 @@ enum { GATHER = 384 };
 static void run(const struct job * job) {
     const struct vattn_kernels * k = job->kernels;
     const bool score = strcmp(job->kernel, "score") == 0;
-    const bool deviation = strcmp(job->kernel, "deviation") == 0;
+    const bool distance = strcmp(job->kernel, "distance") == 0, sketch = strcmp(job->kernel, "sketch") == 0;
     if (strcmp(job->kernel, "scan") == 0) {
         struct vattn_query_code q[MAX_HEADS];
         for (int32_t g = 0; g < job->n_heads; g++) {
@@ -140,7 +140,7 @@ static void run(const struct job * job) {
         return;
     }
     const bool offset = strcmp(job->kernel, "offset") == 0;
-    const int32_t step = job->gather || deviation || offset ? GATHER : TILE;
+    const int32_t step = job->gather || distance || sketch || offset ? GATHER : TILE;
     for (int32_t j = 0; j < job->n; j += step) {
         struct vattn_rows rows = {
             .base = cold, .stride = job->stride, .index = job->gather ? picked + j : NULL, .n = step};
@@ -155,8 +155,10 @@ static void run(const struct job * job) {
         } else if (offset) {
             const struct vattn_rows centers = {.base = center_rows, .stride = vattn_row_bytes(type, job->dim), .index = kinds, .n = step};
             k->offset[type](&rows, &centers, job->dim, scores, NULL, 0);
-        } else if (deviation) {
-            k->deviation[type](&rows, center, scores, step, job->n_heads, job->dim, j, scores + 16384, bucket);
+        } else if (distance) {
+            k->distance[type](&rows, center, job->n_heads, job->dim, scores + 16384, step);
+        } else if (sketch) {
+            k->sketch[type](&rows, center, scores, step, job->n_heads, job->dim, j, bucket);
         } else {
             k->accumulate[type](&rows, scores, step, job->n_heads, job->dim, acc);
         }
@@ -201,7 +203,7 @@ static void bench(const struct vattn_kernels * kernels) {
     static const int32_t heads[] = {1, 3, 4, 7, 8};
     char text[80];
     for (int32_t d = 128; d >= 64; d -= 64) {
-        const char * const names[] = {"score", "accumulate", "deviation", "offset"};
+        const char * const names[] = {"score", "accumulate", "distance", "sketch", "offset"};
         for (int32_t op = 0; op < 4; op++) {
             for (int32_t h = 0; h < (op == 3 ? 1 : 5); h++) {
                 for (int32_t mode = 0; mode < 5; mode++) {

@@ -97,7 +97,7 @@ struct worker {
     struct vattn_certificate * cert;
     uint64_t nonce;
     struct stage_clock clock;
-    double *ms, rows, bytes, certified;
+    double *ms, rows, keys, looks, bytes, certified;
     int n_samples;
 };
 
@@ -163,8 +163,12 @@ static void take_sample(struct worker * worker, double seconds) {
     const int32_t group = shape->n_heads / shape->n_kv_heads;
     worker->ms[worker->n_samples++] = 1e3 * seconds;
     worker->rows += rows_read(worker);
-    for (int32_t g = 0; g < shape->n_kv_heads; g++)
-        worker->bytes += (double)worker->cert[g * group].bytes;
+    for (int32_t g = 0; g < shape->n_kv_heads; g++) {
+        const struct vattn_certificate * c = &worker->cert[g * group];
+        worker->bytes += (double)c->bytes;
+        worker->keys += (double)c->rows_k / (double)shape->n_keys / shape->n_kv_heads;
+        worker->looks += (double)c->rounds / shape->n_kv_heads;
+    }
     for (int32_t h = 0; h < shape->n_heads; h++)
         worker->certified += (double)(worker->cert[h].answer == VATTN_ANSWER_CERTIFIED) / shape->n_heads;
 }
@@ -206,6 +210,8 @@ static struct bench_result condense(struct worker * worker) {
     result.ms_min = worker->ms[0];
     result.ms_median = worker->ms[worker->n_samples / 2];
     result.rows_kv_fraction = worker->rows / n;
+    result.rows_k_fraction = worker->keys / n;
+    result.looks = worker->looks / n;
     result.bytes = worker->bytes / n;
     result.certified_share = worker->certified / n;
     for (int s = 0; s < VATTN_STAGE_COUNT; s++)

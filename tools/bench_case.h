@@ -23,7 +23,7 @@ struct bench_rig {
 struct bench_result {
     enum vattn_method method;
     double eps;
-    double ms_min, ms_median, rows_kv_fraction, bytes, certified_share;
+    double ms_min, ms_median, rows_kv_fraction, rows_k_fraction, looks, bytes, certified_share;
     double stage_ms[VATTN_STAGE_COUNT]; /* mean per call */
     const char * tier;
 };

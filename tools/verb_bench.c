@@ -53,6 +53,8 @@ static cJSON * describe_case(const struct bench_rig * rig, const struct bench_re
     cJSON_AddNumberToObject(item, "n", (double)rig->shape.n_keys);
     cJSON_AddNumberToObject(item, "threads", threads);
     cJSON_AddNumberToObject(item, "rows_kv_fraction", r->rows_kv_fraction);
+    cJSON_AddNumberToObject(item, "rows_k_fraction", r->rows_k_fraction);
+    cJSON_AddNumberToObject(item, "looks", r->looks);
     cJSON_AddNumberToObject(item, "ms_min", r->ms_min);
     cJSON_AddNumberToObject(item, "ms_median", r->ms_median);
     cJSON_AddNumberToObject(item, "bytes", r->bytes);

@@ -127,15 +127,12 @@ static void store(struct vattn_index * x, int32_t g, int64_t row, int32_t n, con
     }
 }
 
-void vattn_index_deviation(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g,
-                           const struct vattn_rows * rows, float * dist2) {
-    static const float none[TILE] = {0};
-    float sink[VATTN_BUCKETS * VATTN_MAX_DIM]; /* the kernel's second result, not wanted here */
+void vattn_index_distance(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g,
+                          const struct vattn_rows * rows, float * dist2) {
     struct vattn_rows v = vattn_v_rows(kv, g);
     v.index = rows->index;
     v.n = rows->n;
-    memset(sink, 0, VATTN_BUCKETS * (size_t)x->plan->opt.v_dim * sizeof *sink);
-    vattn_plan_deviation(x->plan, &v, x->books[g].v_mean, none, TILE, 1, 0, dist2, sink);
+    vattn_plan_distance(x->plan, &v, x->books[g].v_mean, 1, dist2, TILE);
 }
 
 /* 8 log2(sqrt(dist2 / rms2)), at least `least` */
@@ -154,7 +151,7 @@ static void store_bonus(struct vattn_index * x, const struct vattn_kv * kv, int3
     for (int32_t j = 0; j < n; j++) {
         list[j] = (int32_t)(row + j);
     }
-    vattn_index_deviation(x, kv, g, &rows, dist2);
+    vattn_index_distance(x, kv, g, &rows, dist2);
     int8_t * bonus = x->bonus + (size_t)g * (size_t)x->capacity + row;
     float rms2 = x->books[g].v_rms * x->books[g].v_rms;
     for (int32_t j = 0; j < n; j++) {
@@ -227,13 +224,11 @@ static void mark_escapes(struct vattn_index * x, int32_t g, int64_t row, int32_t
 /* What strict mode must know about these rows; a row that it cannot bound gets NaN for its residual. */
 static void store_reach(struct vattn_index * x, const struct vattn_kv * kv, int32_t g, int64_t row, int32_t n,
                         float * residual2, const float * unlikely, const float * dist2) {
-    float origin[VATTN_MAX_DIM] = {0}, norm2[TILE], none[TILE] = {0}, sink[VATTN_BUCKETS * VATTN_MAX_DIM];
+    float origin[VATTN_MAX_DIM] = {0}, norm2[TILE];
     struct vattn_rows k = vattn_k_rows(kv, g);
     k.base = (const char *)k.base + (size_t)row * k.stride;
     k.n = n;
-    memset(sink, 0, VATTN_BUCKETS * (size_t)x->plan->opt.head_dim * sizeof *sink);
-    x->plan->kern->deviation[x->plan->opt.k_type](
-        &k, origin, none, TILE, 1, x->plan->opt.head_dim, 0, norm2, sink);
+    x->plan->kern->distance[x->plan->opt.k_type](&k, origin, 1, x->plan->opt.head_dim, norm2, TILE);
     float * most = x->key_norm + (size_t)g * (size_t)(x->capacity / 64) + row / 64;
     *most = row % 64 == 0 && n == TILE ? 0.0F : *most;
     for (int32_t j = 0; j < n; j++) {

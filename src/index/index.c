@@ -253,7 +253,7 @@ static bool value_moments(struct vattn_index * x, const struct vattn_kv * kv, in
     for (int32_t i = 0; i < n; i += 64) {
         float dist2[64];
         struct vattn_rows part = {.index = c->list + i, .n = n - i < 64 ? n - i : 64};
-        vattn_index_deviation(x, kv, g, &part, dist2);
+        vattn_index_distance(x, kv, g, &part, dist2);
         for (int32_t j = 0; j < part.n; j++) {
             sum += (double)dist2[j] / n;
         }

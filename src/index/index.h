@@ -186,8 +186,8 @@ bool vattn_index_kind_current(const struct vattn_index * x, const struct vattn_k
 bool vattn_kinds_valid(const struct vattn_plan * plan, const struct vattn_kinds * k, const char ** reason);
 
 /* ||v - c||^2 of up to 64 rows of KV head g. */
-void vattn_index_deviation(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g,
-                           const struct vattn_rows * rows, float * dist2);
+void vattn_index_distance(const struct vattn_index * x, const struct vattn_kv * kv, int32_t g,
+                          const struct vattn_rows * rows, float * dist2);
 
 #define VATTN_QUERIES 16 /* query heads that are coded together, at most */
 

@@ -6,36 +6,66 @@
 
 #include "base/row.h"
 
-/* Multiplications take so many times what they take with AVX-512. */
-static double slowness(const struct vattn_kernels * kern) {
-    return strcmp(kern->name, "avx512") == 0 ? 1.0 : strcmp(kern->name, "generic") == 0 ? 16.0 : 1.6;
-}
+/*
+ * What a tier takes for one thing, in nanoseconds.  Bytes are of a row of K or of V (in `code`, of its code); products are
+ * query heads x dimensions, looks and values have a part for every head.
+ */
+struct rates {
+    double stream, stream_also, dense, dense_product, dense_head; /* K or V: max(stream bytes, dense + stream_also bytes + products) */
+    double widen;                                                 /* an element of q8_0, once for all heads */
+    double start, start_product;
+    double code, scan, scan_product, scan_head;
+    double look, look_head;
+    double draw, draw_head;
+    double key, key_byte, key_product;
+    double value, value_byte, value_head, value_product;
+};
 
-static double row_bytes(int32_t dim, enum vattn_type type) {
-    return (double)vattn_row_size(type, dim);
-}
+/* 25,000 KV heads on the server of docs/performance.md, machine A; kernels alone, 1.3 times what they take: whole calls do. */
+static const struct rates avx512 = {
+    .stream = 1.3 / 16.0, .dense = 1.3, .dense_product = 1.3 * 0.020, .dense_head = 0.15, .widen = 0.026,
+    .start = 1400.0, .start_product = 10.0,
+    .code = 1.0 / 12.0, .scan = 0.3, .scan_product = 0.012, .scan_head = 0.4,
+    .look = 3300.0, .look_head = 2400.0,
+    .draw = 0.7, .draw_head = 0.06,
+    .key = 4.0, .key_byte = 0.15, .key_product = 0.025,
+    .value = 12.0, .value_byte = 0.11, .value_head = 8.8, .value_product = 0.145,
+};
 
-/* Elements of q8_0 cost three more steps than halves before they are multiplied, once for all heads. */
-static double widening(int32_t dim, enum vattn_type type) {
-    return type == VATTN_TYPE_Q8_0 ? 0.026 * dim : 0.0;
+/* Whole calls of seven shapes on machine B. */
+static const struct rates avx2 = {
+    .stream = 0.0446, .stream_also = 0.0178, .dense = -0.7, .dense_product = 0.0344, .widen = 0.042,
+    .start = 1300.0, .start_product = 15.0,
+    .code = 0.103, .scan = 0.37, .scan_product = 0.024, .scan_head = 0.64,
+    .look = 3750.0, .look_head = 2730.0,
+    .draw = 1.5, .draw_head = 0.13,
+    .key = 5.0, .key_byte = 0.186, .key_product = 0.048,
+    .value = 11.5, .value_byte = 0.106, .value_head = 10.4, .value_product = 0.213,
+};
+
+/* Without vector instructions everything that is computed takes some ten times as long; memory does not. */
+#define SCALAR 10.0
+
+static double dense(const struct rates * r, double bytes, double dim, double heads, enum vattn_type type, double slow) {
+    double wide = type == VATTN_TYPE_Q8_0 ? r->widen * dim : 0.0;
+    double products = r->dense_product * heads * dim + r->dense_head * heads;
+    return fmax(r->stream * bytes, r->dense + r->stream_also * bytes + slow * (wide + products));
 }
 
 struct vattn_cost vattn_cost_of(const struct vattn_options * o, const struct vattn_kernels * kern) {
-    double slow = slowness(kern), heads = (double)o->n_heads / o->n_kv_heads;
-    double k_bytes = row_bytes(o->head_dim, o->k_type), v_bytes = row_bytes(o->v_dim, o->v_type);
-    double k_products = heads * o->head_dim * slow, v_products = heads * o->v_dim * slow;
-    double k_wide = widening(o->head_dim, o->k_type) * slow, v_wide = widening(o->v_dim, o->v_type) * slow;
-    double code = o->code_bits * o->head_dim / 8.0;
-    /* 1.3: whole calls take so much longer than the kernels alone */
+    const struct rates * r = strcmp(kern->name, "avx512") == 0 ? &avx512 : &avx2; /* NEON: unknown, as AVX2 */
+    double slow = strcmp(kern->name, "generic") == 0 ? SCALAR : 1.0, heads = (double)o->n_heads / o->n_kv_heads;
+    double k_bytes = (double)vattn_row_size(o->k_type, o->head_dim), v_bytes = (double)vattn_row_size(o->v_type, o->v_dim);
+    double k_wide = o->k_type == VATTN_TYPE_Q8_0 ? r->widen * o->head_dim : 0.0;
+    double v_wide = o->v_type == VATTN_TYPE_Q8_0 ? r->widen * o->v_dim : 0.0;
+    double k_products = heads * o->head_dim, v_products = heads * o->v_dim, code = o->code_bits * o->head_dim / 8.0;
     return (struct vattn_cost){
-        .dense = 1.3 * (fmax(k_bytes / 16.0, 1.0 + k_wide + 0.022 * k_products) +
-                        fmax(v_bytes / 16.0, 1.0 + v_wide + 0.018 * v_products)) +
-                 0.3 * heads * slow,
-        .start = 1400.0 + 10.0 * k_products,
-        .scan = fmax(code / 12.0, 0.3 + 0.012 * heads * code * slow) + 0.4 * heads,
-        .look = (3300.0 + 2400.0 * heads) * slow,
-        .draw = (0.7 + 0.06 * heads) * slow,
-        .key = 4.0 + 0.15 * k_bytes + k_wide + 0.025 * k_products,
-        .value = 12.0 + 0.11 * v_bytes + v_wide + 8.8 * heads * slow + 0.145 * v_products,
+        .dense = dense(r, k_bytes, o->head_dim, heads, o->k_type, slow) + dense(r, v_bytes, o->v_dim, heads, o->v_type, slow),
+        .start = r->start + slow * r->start_product * k_products,
+        .scan = fmax(r->code * code, r->scan + slow * r->scan_product * heads * code) + r->scan_head * heads,
+        .look = slow * (r->look + r->look_head * heads),
+        .draw = slow * (r->draw + r->draw_head * heads),
+        .key = r->key + r->key_byte * k_bytes + slow * (k_wide + r->key_product * k_products),
+        .value = r->value + r->value_byte * v_bytes + slow * (v_wide + r->value_head * heads + r->value_product * v_products),
     };
 }

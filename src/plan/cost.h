@@ -21,7 +21,7 @@ struct vattn_cost {
 };
 
 /*
- * Fitted to times of whole calls (docs/performance.md): 25,000 KV heads of six shapes, 1,024 to 32,768 rows, with cold rows.  A
+ * Fitted to times of whole calls of 1,024 to 32,768 cold rows (docs/performance.md), for AVX-512 and AVX2 on a machine each.  A
  * function of the options and the tier alone, so that choices made with it can be repeated anywhere.
  */
 struct vattn_cost vattn_cost_of(const struct vattn_options * o, const struct vattn_kernels * kern);

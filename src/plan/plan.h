@@ -43,10 +43,14 @@ static inline void vattn_plan_accumulate(const struct vattn_plan * p, const stru
     p->kern->accumulate[p->opt.v_type](rows, weight, ld, n_heads, p->opt.v_dim, acc);
 }
 
-static inline void vattn_plan_deviation(const struct vattn_plan * p, const struct vattn_rows * rows,
-                                        const float * center, const float * root, ptrdiff_t ld, int32_t n_heads,
-                                        int32_t first, float * dist2, float * bucket) {
-    p->kern->deviation[p->opt.v_type](rows, center, root, ld, n_heads, p->opt.v_dim, first, dist2, bucket);
+static inline void vattn_plan_distance(const struct vattn_plan * p, const struct vattn_rows * rows,
+                                       const float * center, int32_t n_heads, float * dist2, ptrdiff_t ld) {
+    p->kern->distance[p->opt.v_type](rows, center, n_heads, p->opt.v_dim, dist2, ld);
+}
+
+static inline void vattn_plan_sketch(const struct vattn_plan * p, const struct vattn_rows * rows, const float * center,
+                                     const float * root, ptrdiff_t ld, int32_t n_heads, int32_t first, float * bucket) {
+    p->kern->sketch[p->opt.v_type](rows, center, root, ld, n_heads, p->opt.v_dim, first, bucket);
 }
 
 static inline void vattn_plan_offset(const struct vattn_plan * p, const struct vattn_rows * rows,

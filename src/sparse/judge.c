@@ -155,9 +155,51 @@ static const float * weights_of(const struct vattn_call * c, int32_t head, int32
     return vattn_sparse_weights(c, head, chunk);
 }
 
+/* The sums of all heads. */
+static void weigh_evidence(struct vattn_call * c, int32_t g, int32_t first, int32_t n, const double * d, const float * m,
+                           float * root) {
+    struct vattn_sparse * s = c->sparse;
+    int32_t head = g * c->plan->group + first;
+    float * dist2 = root + (size_t)s->chunk;
+    for (int32_t k = 0; k < s->n_chunks; k++) {
+        struct tail t = tail_of(s, g, k);
+        struct vattn_rows v = vattn_v_rows(c->in.kv, g);
+        v.index = t.rows;
+        v.n = t.n;
+        if (v.n == 0) {
+            continue;
+        }
+        vattn_plan_distance(c->plan, &v, s->estimates + (size_t)head * (size_t)c->plan->opt.v_dim, n, dist2, (ptrdiff_t)s->chunk);
+        for (int32_t i = 0; i < n; i++) {
+            float scale;
+            const float * w = weights_of(c, head + i, k, d[i], m[i], &scale);
+            roots(t.key_root, w, t.n, scale, root);
+            add_evidence(&s->heads[head + i].evidence, &t, w, scale, root, dist2 + (size_t)i * (size_t)s->chunk);
+        }
+    }
+}
+
+/* The first part of S for one head: r, row after row in the next bucket. */
+static void sketch_keys(struct vattn_call * c, int32_t g, int32_t i, double d, float m, float * root, float * bucket) {
+    struct vattn_sparse * s = c->sparse;
+    int32_t head = g * c->plan->group + i, seen = 0;
+    for (int32_t k = 0; k < s->n_chunks; k++) {
+        struct tail t = tail_of(s, g, k);
+        struct vattn_rows v = vattn_v_rows(c->in.kv, g);
+        float scale;
+        const float * w = weights_of(c, head, k, d, m, &scale);
+        v.index = t.rows;
+        v.n = t.n;
+        roots(t.key_root, w, t.n, scale, root);
+        vattn_plan_sketch(c->plan, &v, s->estimates + (size_t)head * (size_t)c->plan->opt.v_dim, root, (ptrdiff_t)s->chunk, 1, seen,
+                          bucket);
+        seen += v.n;
+    }
+}
+
 /*
- * The second part of S, for the heads that need the sketch: b of up to 64 rows at a time, written out.  Another bucket than
- * that of r of the same row.
+ * The second part, for all heads that need it: b of up to 64 rows at a time, written out.  Another bucket than that of r of the
+ * same row.
  */
 static void sketch_values(struct vattn_call * c, int32_t g, int32_t first, int32_t n, const bool * wanted, const double * d,
                           const float * m, float * tile) {
@@ -176,13 +218,12 @@ static void sketch_values(struct vattn_call * c, int32_t g, int32_t first, int32
             means.index = t.kind + at;
             vattn_plan_offset(c->plan, &values, &means, dist2, tile);
             for (int32_t i = 0; i < n; i++) {
-                int32_t head = g * c->plan->group + first + i;
                 float scale;
-                const float * w = weights_of(c, head, k, d[i], m[i], &scale);
+                const float * w = weights_of(c, g * c->plan->group + first + i, k, d[i], m[i], &scale);
                 if (wanted[i]) {
                     roots(t.value_root + at, w + at, x.n, scale, root);
-                    c->plan->kern->deviation[VATTN_TYPE_F32](&x, zero, root, VATTN_OFF_TILE, 1, (int32_t)v_dim, seen, dist2,
-                                                 vattn_sparse_slot(s, g)->buckets + (size_t)(first + i) * VATTN_BUCKETS * v_dim);
+                    c->plan->kern->sketch[VATTN_TYPE_F32](&x, zero, root, VATTN_OFF_TILE, 1, (int32_t)v_dim, seen,
+                                                          vattn_sparse_slot(s, g)->buckets + (size_t)(first + i) * VATTN_BUCKETS * v_dim);
                 }
             }
             seen += x.n;
@@ -190,36 +231,18 @@ static void sketch_values(struct vattn_call * c, int32_t g, int32_t first, int32
     }
 }
 
-/* The first part of S of all heads, and all sums. */
-static void weigh_evidence(struct vattn_call * c, int32_t g, int32_t first, int32_t n, const double * d, const float * m,
-                           float * root) {
-    struct vattn_sparse * s = c->sparse;
-    int32_t head = g * c->plan->group + first, seen = 0;
-    size_t v_dim = (size_t)c->plan->opt.v_dim;
-    float *dist2 = root + MAX_HEADS * (size_t)s->chunk, *bucket = vattn_sparse_slot(s, g)->buckets + (size_t)first * VATTN_BUCKETS * v_dim;
-    memset(bucket, 0, (size_t)n * VATTN_BUCKETS * v_dim * sizeof *bucket);
-    for (int32_t k = 0; k < s->n_chunks; k++) {
-        struct tail t = tail_of(s, g, k);
-        struct vattn_rows v = vattn_v_rows(c->in.kv, g);
-        v.index = t.rows;
-        v.n = t.n;
-        if (v.n == 0) {
-            continue;
+/* Both parts, of the heads that want them. */
+static void sketch(struct vattn_call * c, int32_t g, int32_t first, int32_t n, const bool * wanted, const double * d, const float * m,
+                   float * root, float * tile) {
+    size_t floats = VATTN_BUCKETS * (size_t)c->plan->opt.v_dim;
+    for (int32_t i = 0; i < n; i++) {
+        float * bucket = vattn_sparse_slot(c->sparse, g)->buckets + (size_t)(first + i) * floats;
+        if (wanted[i]) {
+            memset(bucket, 0, floats * sizeof *bucket);
+            sketch_keys(c, g, first + i, d[i], m[i], root, bucket);
         }
-        for (int32_t i = 0; i < n; i++) {
-            float scale;
-            const float * w = weights_of(c, head + i, k, d[i], m[i], &scale);
-            roots(t.key_root, w, t.n, scale, root + (size_t)i * (size_t)s->chunk);
-        }
-        vattn_plan_deviation(c->plan, &v, s->estimates + (size_t)head * v_dim, root, (ptrdiff_t)s->chunk, n, seen, dist2, bucket);
-        for (int32_t i = 0; i < n; i++) {
-            float scale;
-            const float * w = weights_of(c, head + i, k, d[i], m[i], &scale);
-            add_evidence(&s->heads[head + i].evidence, &t, w, scale, root + (size_t)i * (size_t)s->chunk,
-                         dist2 + (size_t)i * (size_t)s->chunk);
-        }
-        seen += v.n;
     }
+    sketch_values(c, g, first, n, wanted, d, m, tile);
 }
 
 /* Which heads need the sketch, or are to tell what it says. */
@@ -258,9 +281,10 @@ void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t
         s->heads[head + i].log2_d = m[i] + (float)log2(d[i]);
         s->heads[head + i].evidence = (struct vattn_evidence){.o2 = norm2(o, v_dim), .a0 = a0[i]};
     }
-    weigh_evidence(c, g, first, n, d, m, slot->judge_scratch + task * 2 * MAX_HEADS * (size_t)s->chunk);
+    float * root = slot->judge_scratch + task * (MAX_HEADS + 1) * (size_t)s->chunk;
+    weigh_evidence(c, g, first, n, d, m, root);
     if (want_sketches(c, head, n, needed, wanted)) {
-        sketch_values(c, g, first, n, wanted, d, m, slot->judge_tile + task * (VATTN_OFF_TILE + 1) * (size_t)v_dim);
+        sketch(c, g, first, n, wanted, d, m, root, slot->judge_tile + task * (VATTN_OFF_TILE + 1) * (size_t)v_dim);
     }
     for (int32_t i = 0; i < n; i++) {
         if (wanted[i]) {

@@ -36,7 +36,7 @@ static struct vattn_slot lay_slot(const struct vattn_plan * plan, struct vattn_s
     v.sample = vattn_scratch_take(a, sample, sizeof *v.sample);
     v.sample_w2 = vattn_scratch_take(a, sample, sizeof *v.sample_w2);
     v.buckets = vattn_scratch_take(a, group * VATTN_BUCKETS * v_dim, sizeof *v.buckets);
-    v.judge_scratch = vattn_scratch_take(a, judges * 2 * VATTN_JUDGE_HEADS * (size_t)s->chunk, sizeof *v.judge_scratch);
+    v.judge_scratch = vattn_scratch_take(a, judges * (VATTN_JUDGE_HEADS + 1) * (size_t)s->chunk, sizeof *v.judge_scratch);
     v.partials = vattn_scratch_take(a, chunks * vattn_partial_floats(plan->group, plan->opt.v_dim), sizeof *v.partials);
     return v;
 }

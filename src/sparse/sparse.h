@@ -74,7 +74,7 @@ struct vattn_slot {
     float * sample;        /* [group][sample_ld] subsample of scores + bonus, for the design */
     float * sample_w2;     /* [group][sample_ld] their squared weights, 2^(2 (P - t)) */
     float * buckets;       /* [group][32][v_dim] */
-    float * judge_scratch; /* [judge tasks of a KV head][2][4][chunk] */
+    float * judge_scratch; /* [judge tasks of a KV head][1 + 4][chunk]: roots, distances */
     float * partials;      /* [n_chunks][partial of the group] */
 };
 

@@ -63,14 +63,11 @@ struct strip {
 };
 
 static void strip_distances(const struct vattn_call * c, struct strip * t, const float * centers) {
-    static const float none[MAX_HEADS * STRIP] = {0};
-    struct vattn_strict * s = c->strict;
     struct vattn_rows v = vattn_v_rows(c->in.kv, t->g);
     size_t v_dim = (size_t)c->plan->opt.v_dim, head = (size_t)(t->g * c->plan->group + t->first);
     v.index = t->list;
     v.n = t->rows;
-    vattn_plan_deviation(c->plan, &v, centers + head * v_dim, none, STRIP, t->n, 0, t->dist2,
-                         s->buckets + head * VATTN_BUCKETS * v_dim);
+    vattn_plan_distance(c->plan, &v, centers + head * v_dim, t->n, t->dist2, STRIP);
 }
 
 typedef void strip_fn(struct vattn_call * c, const struct strip * t);

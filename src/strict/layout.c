@@ -35,7 +35,6 @@ struct vattn_strict * vattn_strict_layout(const struct vattn_plan * plan, struct
     v.log2_sum = vattn_scratch_take(a, heads * chunks, sizeof *v.log2_sum);
     v.centers = vattn_scratch_take(a, heads * v_dim, sizeof *v.centers);
     v.estimates = vattn_scratch_take(a, heads * v_dim, sizeof *v.estimates);
-    v.buckets = vattn_scratch_take(a, heads * VATTN_BUCKETS * v_dim, sizeof *v.buckets);
     v.sample = vattn_scratch_take(a, (3 * heads + 2 * kv_heads) * VATTN_STRICT_SAMPLE, sizeof *v.sample);
     v.partials = vattn_scratch_take(a, chunks * vattn_partial_floats(o->n_heads, o->v_dim), sizeof *v.partials);
     if (s != NULL) {

@@ -92,7 +92,6 @@ struct vattn_strict {
     float * log2_sum;       /* [n_heads][n_chunks] log2 sum 2^(proxy + log2 value reach) */
     float * centers;        /* [n_heads][v_dim] a of the coming look */
     float * estimates;      /* [n_heads][v_dim] o^ of the last look */
-    float * buckets;        /* [n_heads][32][v_dim], the deviation kernel's second result, not used */
     float * sample;         /* [n_kv_heads][3 group + 2][SAMPLE] the design's rows */
     float * partials;       /* [n_chunks][partial of all heads] */
 };

@@ -6,7 +6,8 @@
 #include "base/half.h"
 #include "base/random.h"
 
-#define B VATTN_BUCKETS
+#define B     VATTN_BUCKETS
+#define BLOCK 8
 
 static float flip(float x, uint64_t top_bit) {
     return vattn_float_from_bits(vattn_float_bits(x) ^ (uint32_t)(top_bit >> 32 & UINT32_C(0x80000000)));
@@ -54,12 +55,28 @@ static double power_iteration(float gram[B][B]) {
     return lambda;
 }
 
+/* gram[i][j] = z_i . z_j for j <= i, and what is behind it up to the end of the block. */
+static void lower_gram(const struct vattn_kernels * kern, const float * bucket, int32_t dim, float gram[B][B]) {
+    struct vattn_rows rows = {.base = bucket, .stride = (size_t)dim * sizeof *bucket};
+    for (int i = 0; i < B; i += BLOCK) {
+        rows.n = i + BLOCK;
+        kern->score[VATTN_TYPE_F32](&rows, bucket + (size_t)i * (size_t)dim, BLOCK, dim, gram[i], B);
+    }
+}
+
+static void mirror(float gram[B][B]) {
+    for (int i = 0; i < B; i++) {
+        for (int j = i + 1; j < B; j++) {
+            gram[i][j] = gram[j][i];
+        }
+    }
+}
+
 double vattn_sketch_trace2(const struct vattn_kernels * kern, const float * bucket, int32_t dim, double v, double yy,
                            double * top) {
     float gram[B][B];
     double met = 0.0, trace = 0.0, apart = 0.0;
-    struct vattn_rows rows = {.base = bucket, .stride = (size_t)dim * sizeof *bucket, .n = B};
-    kern->score[VATTN_TYPE_F32](&rows, bucket, B, dim, gram[0], B);
+    lower_gram(kern, bucket, dim, gram);
     for (int i = 0; i < B; i++) {
         float sum = 0.0F;
         for (int j = 0; j < i; j++) {
@@ -70,6 +87,7 @@ double vattn_sketch_trace2(const struct vattn_kernels * kern, const float * buck
         trace += (double)gram[i][i];
     }
     if (top != NULL) {
+        mirror(gram);
         *top = trace > 0.0 ? fmin(v, v / trace * power_iteration(gram)) : v;
     }
     if (!(apart > 0.0)) {

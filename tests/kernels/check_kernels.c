@@ -12,7 +12,8 @@ int32_t check_kernels(const struct vattn_kernels * kernels, bool short_run, bool
     struct check check = {kernels, quiet, short_run, 20261124, 0, 0};
     check_score(&check);
     check_accumulate(&check);
-    check_deviation(&check);
+    check_distance(&check);
+    check_sketch(&check);
     check_offset(&check);
     check_max(&check);
     check_exp2_sum(&check);

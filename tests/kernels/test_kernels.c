@@ -50,10 +50,16 @@ static void accumulate_once_too_often(const struct vattn_rows * rows, const floa
     good->accumulate[planted](&one, weight, ld, n_heads, dim, acc);
 }
 
-static void deviation_in_next_bucket(const struct vattn_rows * rows, const float * center, const float * root,
-                                     ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,
-                                     float * bucket) {
-    good->deviation[planted](rows, center, root, ld, n_heads, dim, first + 32 * 7 + 1, dist2, bucket);
+static void distance_to_first_center(const struct vattn_rows * rows, const float * center, int32_t n_heads,
+                                     int32_t dim, float * dist2, ptrdiff_t ld) {
+    for (int32_t g = 0; g < n_heads; g++) {
+        good->distance[planted](rows, center, 1, dim, dist2 + g * ld, ld);
+    }
+}
+
+static void sketch_in_next_bucket(const struct vattn_rows * rows, const float * center, const float * root,
+                                  ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * bucket) {
+    good->sketch[planted](rows, center, root, ld, n_heads, dim, first + 32 * 7 + 1, bucket);
 }
 
 static void offset_of_one_center(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim,
@@ -115,7 +121,8 @@ static int32_t failures(struct vattn_kernels table) {
     check_thin(&check);
     check_score(&check);
     check_accumulate(&check);
-    check_deviation(&check);
+    check_distance(&check);
+    check_sketch(&check);
     check_offset(&check);
     return check.n_failures;
 }
@@ -132,7 +139,10 @@ static void planted_defects_are_found(void ** state) {
         bad.accumulate[t] = accumulate_once_too_often;
         assert_true(failures(bad) > 0);
         bad = *good;
-        bad.deviation[t] = deviation_in_next_bucket;
+        bad.distance[t] = distance_to_first_center;
+        assert_true(failures(bad) > 0);
+        bad = *good;
+        bad.sketch[t] = sketch_in_next_bucket;
         assert_true(failures(bad) > 0);
         bad = *good;
         bad.offset[t] = offset_of_one_center;

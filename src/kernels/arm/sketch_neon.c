@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Squared distances and the variance sketch.  Rows j, j + 32, j + 64 ... share a bucket, so they are done together, four
- * at a time: a bucket is loaded and stored once for four rows.
+ * The variance sketch.  Rows j, j + 32, j + 64 ... share a bucket, so they are done together, four at a time: a bucket is loaded
+ * and stored once for four rows.
  */
 #include "kernels/arm/arm.h"
 
@@ -11,43 +11,35 @@
 
 enum { TILE_ROWS = 4 };
 
-/* n_rows widened rows of one bucket against one head: distances to dist2[0 .. 4), bucket updated. */
-VATTN_ALWAYS_INLINE void deviation_tile(const float * row, int32_t width, const float * center, const float * root,
-                                        const int32_t n_rows, float * dist2, float * bucket) {
-    float32x4x2_t sum[TILE_ROWS];
-    float scale[TILE_ROWS];
-    for (int32_t i = 0; i < TILE_ROWS; i++) {
-        sum[i] = zero8();
-        scale[i] = root[i < n_rows ? i : 0];
-    }
+/* n_rows widened rows of one bucket against one head. */
+VATTN_ALWAYS_INLINE void sketch_tile(const float * row, int32_t width, const float * center, const float * root,
+                                     const int32_t n_rows, float * bucket) {
     for (int32_t d = 0; d < width; d += 8) {
         const float32x4x2_t c = load8_floats(center + d);
         float32x4x2_t b = load8_floats(bucket + d);
         for (int32_t i = 0; i < n_rows; i++) {
             const float32x4x2_t x = load8_floats(row + (ptrdiff_t)i * width + d);
             const float32x4x2_t difference = {{vsubq_f32(x.val[0], c.val[0]), vsubq_f32(x.val[1], c.val[1])}};
-            b = fma8_by(b, difference, scale[i]);
-            sum[i] = fma8(sum[i], difference, difference);
+            b = fma8_by(b, difference, root[i]);
         }
         store8_floats(bucket + d, b);
     }
-    vst1q_f32(dist2, reduce4(sum[0], sum[1], sum[2], sum[3]));
 }
 
-VATTN_ALWAYS_INLINE void deviation_rows(const float * row, int32_t width, const float * center, const float * root,
-                                        int32_t n_rows, float * dist2, float * bucket) {
+VATTN_ALWAYS_INLINE void sketch_rows(const float * row, int32_t width, const float * center, const float * root,
+                                     int32_t n_rows, float * bucket) {
     switch (n_rows) {
     case 4:
-        deviation_tile(row, width, center, root, 4, dist2, bucket);
+        sketch_tile(row, width, center, root, 4, bucket);
         break;
     case 3:
-        deviation_tile(row, width, center, root, 3, dist2, bucket);
+        sketch_tile(row, width, center, root, 3, bucket);
         break;
     case 2:
-        deviation_tile(row, width, center, root, 2, dist2, bucket);
+        sketch_tile(row, width, center, root, 2, bucket);
         break;
     default:
-        deviation_tile(row, width, center, root, 1, dist2, bucket);
+        sketch_tile(row, width, center, root, 1, bucket);
     }
 }
 
@@ -66,9 +58,9 @@ VATTN_ALWAYS_INLINE int32_t tile_load(const struct vattn_rows * rows, enum vattn
     return n_rows;
 }
 
-VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, enum vattn_type type, const float * center,
-                                   const float * root, ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first,
-                                   float * dist2, float * bucket) {
+VATTN_ALWAYS_INLINE void sketch(const struct vattn_rows * rows, enum vattn_type type, const float * center,
+                                const float * root, ptrdiff_t ld, int32_t n_heads, const int32_t dim, int32_t first,
+                                float * bucket) {
     float wide_row[TILE_ROWS * VATTN_MAX_DIM];
     float wide_center[VATTN_MAX_DIM], wide_bucket[VATTN_MAX_DIM];
     const int32_t width = (dim + 7) / 8 * 8;
@@ -80,32 +72,24 @@ VATTN_ALWAYS_INLINE void deviation(const struct vattn_rows * rows, enum vattn_ty
             for (int32_t g = 0; g < n_heads; g++) {
                 const float * c = center + (ptrdiff_t)g * dim;
                 float * bucket_at = bucket + ((ptrdiff_t)g * VATTN_BUCKETS + b) * dim;
-                float tile_root[TILE_ROWS], tile_dist2[TILE_ROWS];
+                float tile_root[TILE_ROWS];
                 for (int32_t i = 0; i < n_rows; i++) {
                     tile_root[i] = root[g * ld + j + VATTN_BUCKETS * i];
                 }
                 if (ragged) {
                     widen((const char *)c, dim, VATTN_TYPE_F32, wide_center);
                     widen((const char *)bucket_at, dim, VATTN_TYPE_F32, wide_bucket);
-                    deviation_rows(wide_row, width, wide_center, tile_root, n_rows, tile_dist2, wide_bucket);
+                    sketch_rows(wide_row, width, wide_center, tile_root, n_rows, wide_bucket);
                     memcpy(bucket_at, wide_bucket, (size_t)dim * sizeof *bucket);
                 } else {
-                    deviation_rows(wide_row, width, c, tile_root, n_rows, tile_dist2, bucket_at);
-                }
-                for (int32_t i = 0; i < n_rows; i++) {
-                    dist2[g * ld + j + VATTN_BUCKETS * i] = tile_dist2[i];
+                    sketch_rows(wide_row, width, c, tile_root, n_rows, bucket_at);
                 }
             }
         }
     }
 }
 
-#define DEFINE(name, type)                                                                                             \
-    void vattn_deviation_##name##_neon(const struct vattn_rows * rows, const float * center, const float * root,       \
-                                       ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * dist2,       \
-                                       float * bucket) {                                                               \
-        deviation(rows, type, center, root, ld, n_heads, dim, first, dist2, bucket);                                   \
-    }
+#define DEFINE(name, type) VATTN_DEFINE_SKETCH(, name, type, neon)
 VATTN_EACH_TYPE(DEFINE)
 
 #else
