@@ -22,7 +22,7 @@ enum { COLD_BYTES = 192 << 20, MAX_REPS = 1001, TILE = 128, MAX_HEADS = 8, MAX_N
 static char * cold;    /* rows or codes */
 static float * scores; /* MAX_HEADS x MAX_N */
 static int32_t *picked, *prob, *drawn;
-static float *query, *acc, *center, *bucket;
+static float *query, *acc, *center;
 static int32_t * kinds;   /* of a gather: which of 256 centres */
 static char * center_rows;
 static int32_t reps = 9;
@@ -89,7 +89,7 @@ enum { GATHER = 384 };
 static void run(const struct job * job) {
     const struct vattn_kernels * k = job->kernels;
     const bool score = strcmp(job->kernel, "score") == 0;
-    const bool distance = strcmp(job->kernel, "distance") == 0, sketch = strcmp(job->kernel, "sketch") == 0;
+    const bool distance = strcmp(job->kernel, "distance") == 0;
     if (strcmp(job->kernel, "scan") == 0) {
         struct vattn_query_code q[MAX_HEADS];
         for (int32_t g = 0; g < job->n_heads; g++) {
@@ -140,7 +140,7 @@ static void run(const struct job * job) {
         return;
     }
     const bool offset = strcmp(job->kernel, "offset") == 0;
-    const int32_t step = job->gather || distance || sketch || offset ? GATHER : TILE;
+    const int32_t step = job->gather || distance || offset ? GATHER : TILE;
     for (int32_t j = 0; j < job->n; j += step) {
         struct vattn_rows rows = {
             .base = cold, .stride = job->stride, .index = job->gather ? picked + j : NULL, .n = step};
@@ -157,8 +157,6 @@ static void run(const struct job * job) {
             k->offset[type](&rows, &centers, job->dim, scores, NULL, 0);
         } else if (distance) {
             k->distance[type](&rows, center, job->n_heads, job->dim, scores + 16384, step);
-        } else if (sketch) {
-            k->sketch[type](&rows, center, scores, step, job->n_heads, job->dim, j, bucket);
         } else {
             k->accumulate[type](&rows, scores, step, job->n_heads, job->dim, acc);
         }
@@ -203,7 +201,7 @@ static void bench(const struct vattn_kernels * kernels) {
     static const int32_t heads[] = {1, 3, 4, 7, 8};
     char text[80];
     for (int32_t d = 128; d >= 64; d -= 64) {
-        const char * const names[] = {"score", "accumulate", "distance", "sketch", "offset"};
+        const char * const names[] = {"score", "accumulate", "distance", "offset"};
         for (int32_t op = 0; op < 4; op++) {
             for (int32_t h = 0; h < (op == 3 ? 1 : 5); h++) {
                 for (int32_t mode = 0; mode < 5; mode++) {
@@ -283,7 +281,6 @@ int main(int argc, char ** argv) {
     center = map(MAX_HEADS * VATTN_MAX_DIM * sizeof *center);
     kinds = map(GATHER * sizeof *kinds);
     center_rows = map(256 * 4 * VATTN_MAX_DIM);
-    bucket = map(VATTN_BUCKETS * MAX_HEADS * VATTN_MAX_DIM * sizeof *bucket);
     for (size_t i = 0; i < COLD_BYTES / 2; i++) {
         const uint16_t half = vattn_half_from_float((float)(draw() >> 8) * 0x1p-23f - 1);
         memcpy(cold + 2 * i, &half, sizeof half);

@@ -13,7 +13,6 @@
 /* What a draw is for; different domains never share a counter. */
 enum vattn_random_domain {
     VATTN_RANDOM_SAMPLE = 0,  /* inclusion of a token in the Poisson sample */
-    VATTN_RANDOM_SIGN = 1,    /* signs of the variance sketch */
     VATTN_RANDOM_UNIFORM = 2, /* the uniform sample of the paper's method */
     VATTN_RANDOM_CALIBRATE = 3,
     VATTN_RANDOM_STRICT = 4,  /* 4..11: the sample of look 0..7 of strict mode, each one of its own */

@@ -32,7 +32,6 @@ struct vattn_rows {
 
 #define VATTN_BLOCK    16 /* tokens in a block of codes */
 #define VATTN_MAX_DIM  576
-#define VATTN_BUCKETS  32 /* of the variance sketch */
 #define VATTN_PROB_ONE (1 << 24)
 
 /*
@@ -85,10 +84,6 @@ typedef void vattn_accumulate_kernel(const struct vattn_rows * rows, const float
 typedef void vattn_distance_kernel(const struct vattn_rows * rows, const float * center, int32_t n_heads, int32_t dim,
                                    float * dist2, ptrdiff_t ld);
 
-/* bucket[(g * 32 + ((first + j) & 31)) * dim + d] += root[g * ld + j] * (row_j[d] - center[g * dim + d]) */
-typedef void vattn_sketch_kernel(const struct vattn_rows * rows, const float * center, const float * root,
-                                 ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, float * bucket);
-
 /* dist2[j] = sum_d (row_j[d] - center_j[d])^2   and, unless out is NULL,   out[j * ld + d] = row_j[d] - center_j[d],
  * where center_j is row j of centers: rows of the same type and number.  out does not overlap the rows. */
 typedef void vattn_offset_kernel(const struct vattn_rows * rows, const struct vattn_rows * centers, int32_t dim,
@@ -101,7 +96,6 @@ struct vattn_kernels {
     vattn_score_kernel * score[VATTN_TYPE_COUNT];
     vattn_accumulate_kernel * accumulate[VATTN_TYPE_COUNT];
     vattn_distance_kernel * distance[VATTN_TYPE_COUNT];
-    vattn_sketch_kernel * sketch[VATTN_TYPE_COUNT];
     vattn_offset_kernel * offset[VATTN_TYPE_COUNT];
 
     /* max_j x[j]; -inf for n = 0.  A NaN does not count. */
@@ -166,8 +160,6 @@ struct vattn_kernels {
         vattn_accumulate_q8_0_##tier;                                                                                  \
     vattn_distance_kernel vattn_distance_f32_##tier, vattn_distance_f16_##tier, vattn_distance_bf16_##tier,            \
         vattn_distance_q8_0_##tier;                                                                                    \
-    vattn_sketch_kernel vattn_sketch_f32_##tier, vattn_sketch_f16_##tier, vattn_sketch_bf16_##tier,                    \
-        vattn_sketch_q8_0_##tier;                                                                                      \
     vattn_offset_kernel vattn_offset_f32_##tier, vattn_offset_f16_##tier, vattn_offset_bf16_##tier,                    \
         vattn_offset_q8_0_##tier
 

@@ -83,7 +83,7 @@ VATTN_ALWAYS_INLINE int32_t group_size(int32_t n_left) {
     return n_left == 6 || n_left == 3 ? 3 : n_left < 4 ? n_left : 4;
 }
 
-/* The public functions of `distance` and `sketch` of a tier, from inlined ones: usual dimensions are known to the compiler. */
+/* The public functions of `distance` of a tier, from an inlined one: usual dimensions are known to the compiler. */
 #define VATTN_DEFINE_DISTANCE(attributes, name, type, tier)                                                            \
     attributes void vattn_distance_##name##_##tier(const struct vattn_rows * rows, const float * center,               \
                                                    int32_t n_heads, int32_t dim, float * dist2, ptrdiff_t ld) {        \
@@ -93,18 +93,6 @@ VATTN_ALWAYS_INLINE int32_t group_size(int32_t n_left) {
             distance(rows, type, center, n_heads, 64, dist2, ld);                                                      \
         } else {                                                                                                       \
             distance(rows, type, center, n_heads, dim, dist2, ld);                                                     \
-        }                                                                                                              \
-    }
-#define VATTN_DEFINE_SKETCH(attributes, name, type, tier)                                                              \
-    attributes void vattn_sketch_##name##_##tier(const struct vattn_rows * rows, const float * center,                 \
-                                                 const float * root, ptrdiff_t ld, int32_t n_heads, int32_t dim,       \
-                                                 int32_t first, float * bucket) {                                      \
-        if (dim == 128) {                                                                                              \
-            sketch(rows, type, center, root, ld, n_heads, 128, first, bucket);                                         \
-        } else if (dim == 64) {                                                                                        \
-            sketch(rows, type, center, root, ld, n_heads, 64, first, bucket);                                          \
-        } else {                                                                                                       \
-            sketch(rows, type, center, root, ld, n_heads, dim, first, bucket);                                         \
         }                                                                                                              \
     }
 

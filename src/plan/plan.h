@@ -48,11 +48,6 @@ static inline void vattn_plan_distance(const struct vattn_plan * p, const struct
     p->kern->distance[p->opt.v_type](rows, center, n_heads, p->opt.v_dim, dist2, ld);
 }
 
-static inline void vattn_plan_sketch(const struct vattn_plan * p, const struct vattn_rows * rows, const float * center,
-                                     const float * root, ptrdiff_t ld, int32_t n_heads, int32_t first, float * bucket) {
-    p->kern->sketch[p->opt.v_type](rows, center, root, ld, n_heads, p->opt.v_dim, first, bucket);
-}
-
 static inline void vattn_plan_offset(const struct vattn_plan * p, const struct vattn_rows * rows,
                                      const struct vattn_rows * centers, float * dist2, float * out) {
     p->kern->offset[p->opt.v_type](rows, centers, p->opt.v_dim, dist2, out, p->opt.v_dim);

@@ -26,7 +26,6 @@
 
 #include "base/random.h"
 #include "base/sums.h"
-#include "verify/sketch.h"
 
 #define FLOOR     (VATTN_PROB_ONE >> 10)
 #define KEEP_LEAST 4 /* pi >= pi1 / 2^4 */
@@ -148,30 +147,26 @@ static void weigh_heads(struct vattn_call * c, int32_t g, int32_t chunk, struct 
     }
 }
 
-/*
- * What JUDGE needs to know of the rows drawn by chance, the same for all heads.  Signs: one hash gives both, so the parts of a row
- * have independent signs.
- */
+/* What JUDGE needs to know of the rows drawn by chance, the same for all heads. */
 static void measure_rows(struct vattn_call * c, int32_t g, int32_t chunk, const float * gain) {
     struct vattn_sparse * s = c->sparse;
     const struct vattn_slot * slot = vattn_sparse_slot(s, g);
     size_t at = vattn_sparse_list(s, chunk);
     const int32_t *rows = slot->rows + at, *prob = slot->prob + at, n = vattn_sparse_chunk(s, g, chunk)->n_tail;
-    float *key_root = slot->key_root + at, *value_root = slot->value_root + at, *off2 = slot->off2 + at;
+    float *key2 = slot->key2 + at, *off2 = slot->off2 + at, *of_value = slot->spare + TOGETHER * at;
     struct vattn_rows values = vattn_v_rows(c->in.kv, g), means = vattn_sparse_means(c, g);
     for (int32_t k = 0; k < n; k++) {
         float pi = (float)prob[k] * (1.0F / VATTN_PROB_ONE), share = 1.0F / gain[k];
-        key_root[k] = sqrtf(share > pi ? share - pi : 0.0F); /* fmaxf is a call */
-        value_root[k] = sqrtf(1.0F - share);
+        key2[k] = share > pi ? share - pi : 0.0F; /* fmaxf is a call */
+        of_value[k] = 1.0F - share;
     }
     values.index = rows;
     means.index = slot->kind + at;
     values.n = means.n = n;
     vattn_plan_offset(c->plan, &values, &means, off2, NULL);
     for (int32_t k = 0; k < n; k++) {
-        off2[k] *= value_root[k] * value_root[k];
+        off2[k] *= of_value[k];
     }
-    vattn_sketch_signs(s->sign_key, rows, n, key_root, value_root);
 }
 
 void vattn_sparse_gather(struct vattn_call * c, int32_t g, int32_t chunk) {

@@ -26,17 +26,15 @@ static struct vattn_slot lay_slot(const struct vattn_plan * plan, struct vattn_s
     v.inverse = vattn_scratch_take(a, list, sizeof *v.inverse);
     v.key_prob = vattn_scratch_take(a, list, sizeof *v.key_prob);
     v.kind = vattn_scratch_take(a, list, sizeof *v.kind);
-    v.key_root = vattn_scratch_take(a, list, sizeof *v.key_root);
-    v.value_root = vattn_scratch_take(a, list, sizeof *v.value_root);
+    v.key2 = vattn_scratch_take(a, list, sizeof *v.key2);
     v.off2 = vattn_scratch_take(a, list, sizeof *v.off2);
     v.list_bonus = vattn_scratch_take(a, list, sizeof *v.list_bonus);
     v.stand_in = vattn_scratch_take(a, (group + 3) / 4 * 4 * chunks * VATTN_MOST_KINDS, sizeof *v.stand_in);
     v.key_squares = vattn_scratch_take(a, group * chunks, sizeof *v.key_squares);
-    v.judge_tile = vattn_scratch_take(a, judges * (VATTN_OFF_TILE + 1) * v_dim, sizeof *v.judge_tile);
+    v.judge_tile = vattn_scratch_take(a, judges * 2 * VATTN_PICKS * v_dim, sizeof *v.judge_tile);
     v.sample = vattn_scratch_take(a, sample, sizeof *v.sample);
     v.sample_w2 = vattn_scratch_take(a, sample, sizeof *v.sample_w2);
-    v.buckets = vattn_scratch_take(a, group * VATTN_BUCKETS * v_dim, sizeof *v.buckets);
-    v.judge_scratch = vattn_scratch_take(a, judges * (VATTN_JUDGE_HEADS + 1) * (size_t)s->chunk, sizeof *v.judge_scratch);
+    v.judge_scratch = vattn_scratch_take(a, judges * VATTN_JUDGE_HEADS * (size_t)s->chunk, sizeof *v.judge_scratch);
     v.partials = vattn_scratch_take(a, chunks * vattn_partial_floats(plan->group, plan->opt.v_dim), sizeof *v.partials);
     return v;
 }
@@ -84,6 +82,6 @@ void vattn_sparse_begin(struct vattn_call * c) {
     memset(s->heads, 0, (size_t)o->n_heads * sizeof *s->heads);
     memset(s->groups, 0, (size_t)o->n_kv_heads * sizeof *s->groups);
     vattn_sparse_free_slots(c);
-    s->sign_key = vattn_mix64(vattn_mix64(o->seed + UINT64_C(0x632BE59BD9B4E019)) + c->in.nonce) + vattn_mix64((uint64_t)c->in.layer + 1);
+    s->pick_key = vattn_mix64(vattn_mix64(o->seed + UINT64_C(0x632BE59BD9B4E019)) + c->in.nonce) + vattn_mix64((uint64_t)c->in.layer + 1);
     vattn_call_mark_rows(c, s->visible, s->sure);
 }

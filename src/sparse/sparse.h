@@ -10,10 +10,10 @@
 #include "call/call.h"
 #include "index/index.h"
 #include "verify/certificate.h"
+#include "verify/directions.h"
 
 #define VATTN_JUDGE_HEADS 4 /* query heads of one judge task */
 #define VATTN_SPARSE_TOGETHER 4 /* heads whose weights are kept side by side while kinds are tallied */
-#define VATTN_OFF_TILE    64 /* rows whose distance from their kinds is written out at a time */
 
 /* One query head. */
 struct vattn_head {
@@ -31,7 +31,7 @@ struct vattn_head {
     float origin;      /* t for which the weights of the subsample were taken */
     float last_cap, last_key_cap; /* what the weight guard of the last look allows */
     struct vattn_evidence evidence;
-    double claim_trace2, claim_top; /* where claims are kept: of the sketch, whether the verdict needed it or not */
+    double claim_trace2, claim_top; /* where claims are kept: from picks, whether the verdict needed them or not */
     float log2_d;      /* log2 of D of the last look */
     double bound;      /* sqrt(c (V + bias^2)) of the last look */
     double fall;       /* factor by which the variance must fall for this head to pass; 1 where it is small enough */
@@ -55,7 +55,7 @@ enum vattn_group_state { VATTN_GROUP_OPEN, VATTN_GROUP_DONE, VATTN_GROUP_EXACT }
  */
 struct vattn_slot {
     float * scores;        /* [group][ld] proxies, log2 units */
-    float * weights;       /* [group][ld] e/pi of the rows read, compact per chunk */
+    float * weights;       /* [group][ld] e/pi of the rows read, compact per chunk; after JUDGE y of those with pi < 1 */
     int32_t * rows;        /* [ld + 64 n_chunks] list of the rows read */
     int32_t * prob;        /* same: pi in units of 2^-24 */
     int32_t * draw;        /* same: u in units of 2^-24, -1 = always read */
@@ -64,17 +64,15 @@ struct vattn_slot {
     float * inverse;       /* same: 1/pi1 of the keys read */
     int32_t * key_prob;    /* same: pi1, the probability of its key */
     int32_t * kind;        /* same: kinds of the values of the keys read; in GATHER's end of the rows with pi < 1 */
-    float *key_root, *value_root; /* same, rows with pi < 1: +-sqrt(pi (1/pi1 - 1)), +-sqrt(1 - pi/pi1), what drawing keys
-                                   * and values adds to e/pi, with random signs for the sketch */
-    float * off2;          /* same: (1 - pi/pi1) |v - mu|^2, mu the mean of its kind */
+    float * key2;          /* same, rows with pi < 1: pi (1/pi1 - 1), times |v - o|^2 (e/pi)^2 what drawing keys adds to V */
+    float * off2;          /* same: (1 - pi/pi1) |v - mu|^2, mu the mean of its kind: of drawing values */
     int8_t * list_bonus;   /* same: how far the values of the keys read are from their kinds */
     float * stand_in;      /* [n_chunks][VATTN_MOST_KINDS][columns] weights of the kinds' means: sum of e/pi1 less sum of e/pi */
     float * key_squares;   /* [group][n_chunks] sum (1 - pi1) (e/pi1)^2 over the keys read */
-    float * judge_tile;    /* [judge tasks of a KV head][VATTN_OFF_TILE + 1][v_dim] */
+    float * judge_tile;    /* [judge tasks of a KV head][2 VATTN_PICKS][v_dim] */
     float * sample;        /* [group][sample_ld] subsample of scores + bonus, for the design */
     float * sample_w2;     /* [group][sample_ld] their squared weights, 2^(2 (P - t)) */
-    float * buckets;       /* [group][32][v_dim] */
-    float * judge_scratch; /* [judge tasks of a KV head][1 + 4][chunk]: roots, distances */
+    float * judge_scratch; /* [judge tasks of a KV head][4][chunk]: distances */
     float * partials;      /* [n_chunks][partial of the group] */
 };
 
@@ -112,7 +110,7 @@ struct vattn_sparse {
     int32_t * sample_n;     /* [n_kv_heads] */
     float * sample_scale;   /* [n_kv_heads] rows that a row of the subsample stands for */
     float * estimates;      /* [n_heads][v_dim] o of the last look */
-    uint64_t sign_key;
+    uint64_t pick_key;
     struct vattn_evidence layer; /* of the last look, scope layer */
 };
 
@@ -127,6 +125,20 @@ static inline const struct vattn_slot * vattn_sparse_slot(const struct vattn_spa
 /* Offset of the row list of a chunk: lists have room for 64 entries more than rows. */
 static inline size_t vattn_sparse_list(const struct vattn_sparse * s, int32_t chunk) {
     return (size_t)chunk * (size_t)(s->chunk + 64);
+}
+
+/* The rows of one chunk that were drawn by chance. */
+struct vattn_tail {
+    const int32_t *rows, *prob, *kind;
+    const float *key2, *off2;
+    int32_t n;
+};
+
+static inline struct vattn_tail vattn_sparse_tail(const struct vattn_sparse * s, int32_t g, int32_t chunk) {
+    const struct vattn_slot * slot = vattn_sparse_slot(s, g);
+    size_t at = vattn_sparse_list(s, chunk);
+    return (struct vattn_tail){slot->rows + at, slot->prob + at, slot->kind + at, slot->key2 + at, slot->off2 + at,
+                               vattn_sparse_chunk(s, g, chunk)->n_tail};
 }
 
 /* Partial results of a chunk, from `head` on to the end of its group. */
@@ -224,6 +236,9 @@ void vattn_sparse_gather(struct vattn_call * c, int32_t g, int32_t chunk);
 
 /* judge.c */
 void vattn_sparse_judge(struct vattn_call * c, int32_t g, int32_t first, int32_t n);
+
+/* pick.c: of a head's errors, after its y stand in the place of its weights; tile: [2 VATTN_PICKS][v_dim] */
+struct vattn_directions vattn_sparse_directions(const struct vattn_call * c, int32_t head, bool want_top, float * tile);
 
 /* decide.c: after a look, is the group done, open or exact?  In scope layer all open groups together. */
 void vattn_sparse_decide(struct vattn_call * c, int32_t g);

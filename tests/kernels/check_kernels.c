@@ -13,7 +13,6 @@ int32_t check_kernels(const struct vattn_kernels * kernels, bool short_run, bool
     check_score(&check);
     check_accumulate(&check);
     check_distance(&check);
-    check_sketch(&check);
     check_offset(&check);
     check_max(&check);
     check_exp2_sum(&check);

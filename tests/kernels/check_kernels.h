@@ -23,7 +23,6 @@ struct check {
 void check_score(struct check * check);
 void check_accumulate(struct check * check);
 void check_distance(struct check * check);
-void check_sketch(struct check * check);
 void check_offset(struct check * check);
 void check_max(struct check * check);
 void check_exp2_sum(struct check * check);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Kernels that read rows: scores, weighted sums, distances, sketches, offsets.
+ * Kernels that read rows: scores, weighted sums, distances, offsets.
  */
 #include "check_case.h"
 
@@ -84,38 +84,6 @@ void check_distance(struct check * check) {
         free(expected);
         guarded_free(center);
         guarded_free(dist2);
-        row_memory_free(&m);
-    }
-}
-
-void check_sketch(struct check * check) {
-    for (int32_t trial = 0; trial < case_trials(check, 1000); trial++, check->n_checks++) {
-        struct shape s = case_draw_shape(check, trial);
-        const int32_t first = case_draw_below(check, 1000);
-        struct row_memory m = case_draw_rows(check, &s);
-        const enum kind kind = s.kind == KIND_CAUCHY ? KIND_NORMAL : s.kind;
-        struct guarded center = case_draw_floats(check, (size_t)s.n_heads * (size_t)s.dim, kind, s.at_end);
-        struct guarded root = case_draw_floats(check, case_matrix_size(&s), KIND_CAUCHY, s.at_end);
-        const size_t size = VATTN_BUCKETS * (size_t)s.n_heads * (size_t)s.dim;
-        struct guarded bucket = case_draw_floats(check, size, KIND_NORMAL, s.at_end);
-        double * expected = case_allocate(size * sizeof(double));
-        double * magnitude = case_allocate(size * sizeof(double));
-        for (size_t i = 0; i < size; i++) {
-            expected[i] = (double)((float *)bucket.at)[i];
-            magnitude[i] = fabs(expected[i]);
-        }
-        vattn_ref_sketch(&m.rows, s.type, center.at, root.at, s.ld, s.n_heads, s.dim, first, expected, magnitude);
-        check->kernels->sketch[s.type](&m.rows, center.at, root.at, s.ld, s.n_heads, s.dim, first, bucket.at);
-        struct shape by_dim = s;
-        by_dim.n_heads = VATTN_BUCKETS * s.n_heads;
-        by_dim.n = s.dim;
-        by_dim.ld = s.dim;
-        case_compare(check, "sketch", &by_dim, bucket.at, expected, magnitude, s.n / VATTN_BUCKETS + 6, s.n);
-        free(expected);
-        free(magnitude);
-        guarded_free(center);
-        guarded_free(root);
-        guarded_free(bucket);
         row_memory_free(&m);
     }
 }

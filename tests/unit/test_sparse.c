@@ -67,8 +67,8 @@ static void agrees_with_twin(void ** state) {
             assert_true(relative(vattn_evidence_neff(e), t.neff) < 1e-3);
             assert_true(relative(e->a0, t.a0) < 1e-3);
             assert_true(t.bias <= sqrt(t.a0 * t.v) * 1.001);
-            double nu = t.v * t.v / t.trace2, sketched = vattn_evidence_nu(e, 0.05, o.head_dim);
-            assert_true(sketched > 0.6 * nu && sketched < 1.6 * nu);
+            double nu = t.v * t.v / t.trace2, picked = vattn_evidence_nu(e, 0.05, o.head_dim);
+            assert_true(picked > 0.6 * nu && picked < 1.6 * nu);
             for (int32_t a = 0; a < o.head_dim; a++) {
                 assert_true(fabs((double)l.out[h * o.head_dim + a] - t.o[a]) < 1e-4);
             }

@@ -7,8 +7,7 @@
 #define NEON_TABLE(table_name, table_scan)                                                                             \
     {                                                                                                                  \
         .name = (table_name), .score = VATTN_BY_TYPE(score, neon), .accumulate = VATTN_BY_TYPE(accumulate, neon),      \
-        .distance = VATTN_BY_TYPE(distance, neon), .sketch = VATTN_BY_TYPE(sketch, neon),                              \
-        .offset = VATTN_BY_TYPE(offset, neon), .max = vattn_max_neon,                                                  \
+        .distance = VATTN_BY_TYPE(distance, neon), .offset = VATTN_BY_TYPE(offset, neon), .max = vattn_max_neon,       \
         .exp2_sum = vattn_exp2_sum_neon, .design = vattn_design_neon, .scan = (table_scan),                            \
         .select = vattn_select_neon, .thin = vattn_thin_neon,                                                          \
     }

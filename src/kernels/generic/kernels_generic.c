@@ -6,7 +6,6 @@ const struct vattn_kernels vattn_kernels_generic = {
     .score = VATTN_BY_TYPE(score, generic),
     .accumulate = VATTN_BY_TYPE(accumulate, generic),
     .distance = VATTN_BY_TYPE(distance, generic),
-    .sketch = VATTN_BY_TYPE(sketch, generic),
     .offset = VATTN_BY_TYPE(offset, generic),
     .max = vattn_max_generic,
     .exp2_sum = vattn_exp2_sum_generic,

@@ -59,24 +59,6 @@ void vattn_ref_distance(const struct vattn_rows * rows, enum vattn_type type, co
     }
 }
 
-void vattn_ref_sketch(const struct vattn_rows * rows, enum vattn_type type, const float * center, const float * root,
-                      ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, double * bucket,
-                      double * bucket_magnitude) {
-    for (int32_t g = 0; g < n_heads; g++) {
-        for (int32_t j = 0; j < rows->n; j++) {
-            const ptrdiff_t b = g * VATTN_BUCKETS + ((first + j) & (VATTN_BUCKETS - 1));
-            for (int32_t d = 0; d < dim; d++) {
-                const double difference = vattn_ref_element(rows, type, j, d) - (double)center[g * dim + d];
-                const double scaled = (double)root[g * ld + j] * difference;
-                bucket[b * dim + d] += scaled;
-                if (bucket_magnitude != NULL) {
-                    bucket_magnitude[b * dim + d] += fabs(scaled);
-                }
-            }
-        }
-    }
-}
-
 void vattn_ref_offset(const struct vattn_rows * rows, const struct vattn_rows * centers, enum vattn_type type,
                       int32_t dim, double * dist2, double * out, ptrdiff_t ld) {
     for (int32_t j = 0; j < rows->n; j++) {

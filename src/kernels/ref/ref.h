@@ -17,9 +17,6 @@ void vattn_ref_accumulate(const struct vattn_rows * rows, enum vattn_type type, 
                           int32_t n_heads, int32_t dim, double * acc, double * magnitude);
 void vattn_ref_distance(const struct vattn_rows * rows, enum vattn_type type, const float * center, int32_t n_heads,
                         int32_t dim, double * dist2, ptrdiff_t ld);
-void vattn_ref_sketch(const struct vattn_rows * rows, enum vattn_type type, const float * center, const float * root,
-                      ptrdiff_t ld, int32_t n_heads, int32_t dim, int32_t first, double * bucket,
-                      double * bucket_magnitude);
 void vattn_ref_offset(const struct vattn_rows * rows, const struct vattn_rows * centers, enum vattn_type type,
                       int32_t dim, double * dist2, double * out, ptrdiff_t ld);
 double vattn_ref_max(const float * x, int32_t n);

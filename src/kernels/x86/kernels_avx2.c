@@ -9,7 +9,6 @@ const struct vattn_kernels vattn_kernels_avx2 = {
     .score = VATTN_BY_TYPE(score, avx2),
     .accumulate = VATTN_BY_TYPE(accumulate, avx2),
     .distance = VATTN_BY_TYPE(distance, avx2),
-    .sketch = VATTN_BY_TYPE(sketch, avx2),
     .offset = VATTN_BY_TYPE(offset, avx2),
     .max = vattn_max_avx2,
     .exp2_sum = vattn_exp2_sum_avx2,

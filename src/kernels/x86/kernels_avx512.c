@@ -9,7 +9,6 @@ const struct vattn_kernels vattn_kernels_avx512 = {
     .score = VATTN_BY_TYPE(score, avx512),
     .accumulate = VATTN_BY_TYPE(accumulate, avx512),
     .distance = VATTN_BY_TYPE(distance, avx512),
-    .sketch = VATTN_BY_TYPE(sketch, avx512),
     .offset = VATTN_BY_TYPE(offset, avx512),
     .max = vattn_max_avx512,
     .exp2_sum = vattn_exp2_sum_avx512,
