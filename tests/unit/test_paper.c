@@ -17,87 +17,24 @@
 #include "base/bits.h"
 #include "paper/budget.h"
 #include "paper/paper.h"
-#include "select/hyperplanes.h"
-#include "select/magicpig.h"
 #include "unit/drive.h"
 #include "unit/layer.h"
-#include "unit/paper_twin.h"
+#include "unit/paper_check.h"
 #include "verify/quantile.h"
 
-static struct vattn_options options(enum vattn_method method, int64_t n) {
-    struct vattn_options o = layer_options(4, 2, 32, n);
-    o.method = method;
-    return o;
-}
-
-/* A call whose result stays readable. */
-static struct vattn_call * attend(struct layer * l, const struct vattn_input * in) {
-    struct vattn_call * call;
-    assert_int_equal(vattn_call_begin(l->plan, in, l->work, l->work_bytes, &call), VATTN_STATUS_OK);
-    for (int32_t n; (n = vattn_call_next(call)) > 0;) {
-        for (int32_t t = 0; t < n; t++) {
-            vattn_call_task(call, t);
-        }
-    }
-    assert_true(vattn_call_end(call) >= 0);
-    return call;
-}
-
-static void use_selector(struct layer * l, const struct vattn_selector * s) {
-    free(l->work);
-    l->work_bytes = vattn_selector_call_bytes(l->plan, s);
-    l->work = aligned_alloc(64, l->work_bytes);
-}
-
-static double difference(const float * out, const double * o, int32_t dim) {
-    double e = 0.0, norm = 0.0;
-    for (int32_t a = 0; a < dim; a++) {
-        e += ((double)out[a] - o[a]) * ((double)out[a] - o[a]);
-        norm += o[a] * o[a];
-    }
-    return sqrt(e / norm);
-}
-
 /* -------------------------------------------------------------------------------------------------------- the twin */
-
-/* One head of a finished call; returns the rows that it read. */
-static void compare(const struct layer * l, const struct vattn_call * c, struct paper_case * which, uint64_t * read) {
-    const struct vattn_paper_head * h = &c->paper->heads[which->head];
-    struct paper_twin t;
-    double log_d;
-    int64_t used = 0;
-    which->budget = h->budget;
-    paper_twin(l, which, &t);
-    if (which->method == VATTN_METHOD_PAPER_SDPA) { /* the twin tries a grid, which finds a little more */
-        assert_true(h->budget <= t.budget + 1 && (double)h->budget >= 0.995 * (double)t.budget - 1.0);
-    } else {
-        assert_true(llabs(h->budget - t.budget) <= 1);
-    }
-    assert_int_equal(h->pilot, t.pilot);
-    for (int64_t r = 0; r < l->kv.n_keys; r++) {
-        if (t.inverse[r] > 0.0) {
-            vattn_bit_set(read, r);
-            used++;
-        }
-    }
-    assert_int_equal(h->used, used);
-    assert_true(difference(l->out + which->head * l->options.v_dim, t.o, l->options.v_dim) < 2e-5);
-    assert_true(vattn_call_log_denominator(c, which->head, &log_d));
-    assert_true(fabs(log_d - t.log_d) < 1e-5);
-    paper_twin_free(&t);
-}
 
 /* All heads; rows and bytes as the certificates should state them. */
 static void compare_call(struct layer * l, struct paper_case which, const struct vattn_selector * s) {
     struct vattn_input in = layer_input(l, which.nonce);
     in.selector = s;
-    const struct vattn_call * c = attend(l, &in);
+    const struct vattn_call * c = paper_attend(l, &in);
     uint64_t * read = calloc((size_t)vattn_words(l->kv.n_keys), sizeof *read);
     for (which.head = 0; which.head < 4; which.head++) {
         if (which.head % 2 == 0) {
             memset(read, 0, (size_t)vattn_words(l->kv.n_keys) * sizeof *read);
         }
-        compare(l, c, &which, read);
+        paper_compare(l, c, &which, read);
         if (which.head % 2 == 1) {
             assert_int_equal(l->cert[which.head].rows_kv, vattn_count(read, l->kv.n_keys));
             assert_int_equal(l->cert[which.head - 1].rows_kv, l->cert[which.head].rows_kv);
@@ -115,7 +52,7 @@ static void agrees_with_twin(void ** state) {
         VATTN_METHOD_SINK_WINDOW, VATTN_METHOD_TOPK_ORACLE, VATTN_METHOD_TOPP_ORACLE, VATTN_METHOD_UNIFORM};
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
         for (int variant = 0; variant < 3; variant++) {
-            struct vattn_options o = options(methods[i], 1500);
+            struct vattn_options o = paper_options(methods[i], 1500);
             struct layer l;
             uint64_t visible[24];
             o.eps = variant == 0 ? 0.05 : 0.4; /* large budgets, and the floor */
@@ -180,7 +117,7 @@ static void selected_rows_ties_and_bytes(void ** state) {
     static const enum vattn_method methods[] = {VATTN_METHOD_QUEST, VATTN_METHOD_PAPER_D, VATTN_METHOD_HUB};
     enum { N = 1200, COVERED = 1100 };
     for (size_t i = 0; i < 3; i++) {
-        struct vattn_options o = options(methods[i], N);
+        struct vattn_options o = paper_options(methods[i], N);
         struct layer l;
         float proxy[N];
         o.paper_topk = 160; /* whole pages already; cuts through the best class of 1100 / 7 rows */
@@ -188,15 +125,15 @@ static void selected_rows_ties_and_bytes(void ** state) {
         layer_make(&l, &o, 40);
         struct vattn_selector s = {.plan = l.plan, .kind = &classes, .n_keys = COVERED};
         struct paper_case which = {.method = methods[i], .nonce = 3, .proxy = proxy, .covered = COVERED};
-        use_selector(&l, &s);
+        paper_use_selector(&l, &s);
         struct vattn_input in = layer_input(&l, which.nonce);
         in.selector = &s;
-        struct vattn_call * c = attend(&l, &in);
+        struct vattn_call * c = paper_attend(&l, &in);
         for (which.head = 0; which.head < 4; which.head++) {
             uint64_t read[(N + 63) / 64] = {0};
             char work[100];
             class_of(&s, &l.kv, which.head, NULL, COVERED, proxy, work);
-            compare(&l, c, &which, read);
+            paper_compare(&l, c, &which, read);
             for (int64_t r = COVERED; r < N; r++) {
                 assert_true(vattn_bit(read, r)); /* what no index knows is read */
             }
@@ -212,21 +149,21 @@ static void selected_rows_ties_and_bytes(void ** state) {
 /* The selector asks for whole pages. */
 static void budgets_in_pages(void ** state) {
     (void)state;
-    struct vattn_options o = options(VATTN_METHOD_QUEST, 1000);
+    struct vattn_options o = paper_options(VATTN_METHOD_QUEST, 1000);
     struct layer l;
     o.paper_topk = 33;
     layer_make(&l, &o, 41);
     struct vattn_selector s = {.plan = l.plan, .kind = &classes, .n_keys = 1000};
-    use_selector(&l, &s);
+    paper_use_selector(&l, &s);
     struct vattn_input in = layer_input(&l, 1);
     in.selector = &s;
-    assert_int_equal(attend(&l, &in)->paper->heads[0].n_fixed, 4 + 32 + 48);
+    assert_int_equal(paper_attend(&l, &in)->paper->heads[0].n_fixed, 4 + 32 + 48);
     layer_free(&l);
 }
 
 static void selectors_that_do_not_fit_are_refused(void ** state) {
     (void)state;
-    struct vattn_options o = options(VATTN_METHOD_PQ, 300), other = layer_options(4, 4, 32, 300);
+    struct vattn_options o = paper_options(VATTN_METHOD_PQ, 300), other = layer_options(4, 4, 32, 300);
     struct layer l, l2;
     struct vattn_call * c;
     layer_make(&l, &o, 42);
@@ -245,7 +182,7 @@ static void selectors_that_do_not_fit_are_refused(void ** state) {
     assert_int_equal(vattn_call_begin(l.plan, &in, l.work, l.work_bytes, &c), VATTN_STATUS_INVALID_ARGUMENT); /* shape */
     s.plan = l.plan;
     assert_int_equal(vattn_call_begin(l.plan, &in, l.work, l.work_bytes, &c), VATTN_STATUS_NO_MEMORY); /* its scratch */
-    use_selector(&l, &s);
+    paper_use_selector(&l, &s);
     assert_int_equal(vattn_call_begin(l.plan, &in, l.work, l.work_bytes, &c), VATTN_STATUS_OK);
     layer_free(&l);
     layer_free(&l2);
@@ -306,7 +243,7 @@ static struct mean mean_of_draws(struct layer * l, int draws) {
     memcpy(twin.q, l->q, 4 * 32 * sizeof(float));
     struct vattn_input in = layer_input(&twin, 0);
     in.kv = &l->kv;
-    assert_true(vattn_call_log_denominator(attend(&twin, &in), 0, &log_d));
+    assert_true(vattn_call_log_denominator(paper_attend(&twin, &in), 0, &log_d));
     layer_truth(l, 0, o);
     for (int a = 0; a < l->options.v_dim; a++) {
         norm2 += o[a] * o[a];
@@ -314,7 +251,7 @@ static struct mean mean_of_draws(struct layer * l, int draws) {
     for (int r = 0; r < draws; r++) {
         double along = 0.0, log_e;
         in = layer_input(l, (uint64_t)r);
-        assert_true(vattn_call_log_denominator(attend(l, &in), 0, &log_e));
+        assert_true(vattn_call_log_denominator(paper_attend(l, &in), 0, &log_e));
         double ratio = exp(log_e - log_d);
         for (int a = 0; a < l->options.v_dim; a++) {
             along += o[a] * (double)l->out[a] / norm2;
@@ -333,7 +270,7 @@ static void samples_are_unbiased(void ** state) {
     (void)state;
     static const enum vattn_method methods[] = {VATTN_METHOD_UNIFORM, VATTN_METHOD_PAPER_N, VATTN_METHOD_PAPER_N};
     for (int i = 0; i < 3; i++) {
-        struct vattn_options o = options(methods[i], 1200);
+        struct vattn_options o = paper_options(methods[i], 1200);
         struct layer l;
         o.paper_base = 0.05;
         o.paper_topk = 0.1;
@@ -359,7 +296,7 @@ static void the_hub_loses_what_it_draws_twice(void ** state) {
     enum { N = 1236 };
     for (int i = 0; i < 3; i++) {
         double f = i == 0 ? 0.05 : i == 1 ? 0.2 : 0.6, R = N - 36, k = 60;
-        struct vattn_options o = options(VATTN_METHOD_HUB, N);
+        struct vattn_options o = paper_options(VATTN_METHOD_HUB, N);
         struct layer l;
         o.paper_base = f;
         o.paper_topk = k;
@@ -382,163 +319,16 @@ static void the_hub_loses_what_it_draws_twice(void ** state) {
 /* The quantile is one-sided: at delta = .5 it is zero and the floor is all there is, however small eps. */
 static void the_hub_believes_in_one_side(void ** state) {
     (void)state;
-    struct vattn_options o = options(VATTN_METHOD_HUB, 1500);
+    struct vattn_options o = paper_options(VATTN_METHOD_HUB, 1500);
     struct layer l;
     o.delta = 0.5;
     o.eps = 1e-4;
     layer_make(&l, &o, 52);
     struct vattn_input in = layer_input(&l, 1);
-    const struct vattn_call * c = attend(&l, &in);
+    const struct vattn_call * c = paper_attend(&l, &in);
     for (int h = 0; h < 4; h++) {
         assert_int_equal(c->paper->heads[h].budget, 14); /* .01 of 1464 */
     }
-    layer_free(&l);
-}
-
-/* -------------------------------------------------------------------------------------------------------- magicpig */
-
-static struct vattn_selector * tables(const struct layer * l, int32_t k, int32_t tables_, int32_t least, uint64_t seed) {
-    struct vattn_selector_options o = {.struct_size = sizeof o, .kind = VATTN_METHOD_MAGICPIG, .lsh_k = k, .lsh_l = tables_,
-                                       .lsh_collisions = least, .seed = seed};
-    struct vattn_selector * s;
-    assert_int_equal(vattn_selector_create(l->plan, &l->kv, &o, NULL, &s), VATTN_STATUS_OK);
-    return s;
-}
-
-/* Cosines between queries and centred keys, in double precision; mean over the rows that are neither sink nor window. */
-static double angle_of(const struct layer * l, int32_t h, int64_t row) {
-    double mean[32] = {0}, dot = 0.0, qq = 0.0, kk = 0.0;
-    int64_t begin = 4, end = l->kv.n_keys - 32;
-    for (int a = 0; a < 32; a++) {
-        for (int64_t r = begin; r < end; r++) {
-            mean[a] += (double)l->k32[((size_t)r * 2 + (size_t)(h / 2)) * 32 + (size_t)a] / (double)(end - begin);
-        }
-        double q = (double)l->q[h * 32 + a], k = (double)l->k32[((size_t)row * 2 + (size_t)(h / 2)) * 32 + (size_t)a] - mean[a];
-        dot += q * k;
-        qq += q * q;
-        kk += k * k;
-    }
-    return acos(dot / sqrt(qq * kk));
-}
-
-static void inclusion_is_the_binomial_tail(void ** state) {
-    (void)state;
-    for (int i = 0; i <= 50; i++) {
-        double angle = 3.14159 * i / 50.0;
-        assert_true(fabs(vattn_lsh_inclusion(angle, 8, 75, 2) - twin_inclusion(angle, 8, 75, 2)) < 1e-9);
-        assert_true(fabs(vattn_lsh_inclusion(angle, 3, 10, 4) - twin_inclusion(angle, 3, 10, 4)) < 1e-9);
-        double c = pow(1.0 - angle / 3.141592653589793, 10); /* as published, for two collisions */
-        double w = 1.0 - pow(1.0 - c, 150) - 150.0 * c * pow(1.0 - c, 149);
-        assert_true(fabs(vattn_lsh_inclusion(angle, 10, 150, 2) - w) < 1e-9);
-    }
-    assert_true(vattn_lsh_inclusion(0.0, 10, 150, 2) == 1.0);
-}
-
-/* Over hash seeds, a row is proposed as often as its angle says. */
-static void rows_collide_as_often_as_their_angles_say(void ** state) {
-    (void)state;
-    enum { N = 256, SEEDS = 1500 };
-    struct vattn_options o = options(VATTN_METHOD_MAGICPIG, N);
-    struct layer l;
-    float score[N];
-    int hits[2][N] = {{0}};
-    double worst = 0.0, low = 1.0, high = 0.0;
-    layer_make(&l, &o, 70);
-    for (uint64_t seed = 0; seed < SEEDS; seed++) {
-        struct vattn_selector * s = tables(&l, 4, 12, 2, seed);
-        for (int i = 0; i < 2; i++) {
-            s->kind->score(s, &l.kv, 3 * i, l.q + 3 * i * 32, N, score, NULL);
-            for (int r = 0; r < N; r++) {
-                hits[i][r] += score[r] >= 2.0F;
-            }
-        }
-        vattn_selector_free(s);
-    }
-    for (int i = 0; i < 2; i++) {
-        for (int64_t r = 0; r < N; r++) {
-            double p = twin_inclusion(angle_of(&l, 3 * i, r), 4, 12, 2), sd = sqrt(p * (1.0 - p) / SEEDS);
-            worst = fmax(worst, fabs((double)hits[i][r] / SEEDS - p) / sd);
-            low = fmin(low, p);
-            high = fmax(high, p);
-        }
-    }
-    print_message("collision probabilities %.3f to %.3f; worst of %d deviates by %.2f sd\n", low, high, 2 * N, worst);
-    assert_true(high > 0.5 && low < 0.1 && worst < 4.7); /* 512 comparisons: 4.7 sd in one of a thousand tests */
-    layer_free(&l);
-}
-
-static void magicpig_agrees_with_twin(void ** state) {
-    (void)state;
-    enum { N = 900 };
-    struct vattn_options o = options(VATTN_METHOD_MAGICPIG, N);
-    struct layer l;
-    layer_make(&l, &o, 71);
-    struct vattn_selector * s = tables(&l, 6, 40, 2, 5);
-    use_selector(&l, s);
-    struct vattn_input in = layer_input(&l, 0);
-    in.selector = s;
-    const struct vattn_call * c = attend(&l, &in);
-    int64_t by_head = 0;
-    for (int32_t h = 0; h < 4; h++) {
-        uint64_t read[(N + 63) / 64] = {0};
-        float score[N];
-        double within[N];
-        int64_t bytes = s->kind->score(s, &l.kv, h, l.q + h * 32, N, score, NULL), hits = 0, taken = 0;
-        for (int64_t r = 0; r < N; r++) {
-            hits += (int64_t)score[r];
-            within[r] = score[r] >= 2.0F ? twin_inclusion(angle_of(&l, h, r), 6, 40, 2) : 0.0;
-            taken += score[r] >= 2.0F && r >= 4 && r < N - 32;
-        }
-        assert_int_equal(bytes, 40 * 8 + 4 * hits + (h % 2 == 0 ? 40 * 6 * 32 * 4 : 0));
-        by_head = (h % 2 == 0 ? 0 : by_head) + bytes + 4 * (32 + taken);
-        struct paper_case which = {.method = VATTN_METHOD_MAGICPIG, .head = h, .within = within, .covered = N};
-        compare(&l, c, &which, read);
-        if (h % 2 == 1) {
-            assert_int_equal(l.cert[h].bytes, by_head + l.cert[h].rows_kv * 128);
-            assert_int_equal(l.cert[h].rows_k, 0);
-        }
-    }
-    assert_int_equal(vattn_selector_bytes(s), 4 * (40 * 6 * 32 + 2 * (32 + N + 40 * (64 + 1 + N))));
-    vattn_selector_free(s);
-    layer_free(&l);
-}
-
-/* The number of tables that agree, sign by sign in double precision. */
-static void collisions_are_equal_signs(void ** state) {
-    (void)state;
-    enum { N = 200, K = 5, L = 30 };
-    struct vattn_options o = options(VATTN_METHOD_MAGICPIG, N);
-    struct layer l;
-    float plane[L * K * 32], score[N];
-    int wrong = 0;
-    layer_make(&l, &o, 72);
-    struct vattn_selector * s = tables(&l, K, L, 2, 9);
-    vattn_hyperplanes(9, L * K, 32, plane);
-    s->kind->score(s, &l.kv, 2, l.q + 2 * 32, N, score, NULL);
-    double mean[32] = {0};
-    for (int r = 4; r < N - 32; r++) {
-        for (int a = 0; a < 32; a++) {
-            mean[a] += (double)l.k32[((size_t)r * 2 + 1) * 32 + (size_t)a] / (N - 36);
-        }
-    }
-    for (int r = 0; r < N; r++) {
-        int collisions = 0;
-        for (int t = 0; t < L; t++) {
-            bool all = true;
-            for (int b = 0; b < K; b++) {
-                double x = 0.0, y = 0.0;
-                for (int a = 0; a < 32; a++) {
-                    x += (double)plane[(t * K + b) * 32 + a] * ((double)l.k32[((size_t)r * 2 + 1) * 32 + (size_t)a] - mean[a]);
-                    y += (double)plane[(t * K + b) * 32 + a] * (double)l.q[2 * 32 + a];
-                }
-                all = all && (x > 0.0) == (y > 0.0);
-            }
-            collisions += all;
-        }
-        wrong += collisions != (int)score[r];
-    }
-    assert_true(wrong <= 1); /* a projection may be zero up to rounding */
-    vattn_selector_free(s);
     layer_free(&l);
 }
 
@@ -549,13 +339,13 @@ static void everything_is_exact(void ** state) {
     (void)state;
     for (int m = VATTN_METHOD_PAPER_N; m <= VATTN_METHOD_UNIFORM; m++) {
         for (int variant = 0; variant < 3; variant++) {
-            struct vattn_options o = options((enum vattn_method)m, variant == 0 ? 30 : 300);
+            struct vattn_options o = paper_options((enum vattn_method)m, variant == 0 ? 30 : 300);
             struct layer l;
             o.paper_topk = o.paper_base = variant == 1 ? 1.0 : 0.9;
             o.window = variant == 2 ? 400 : 0;
             layer_make(&l, &o, 80);
             struct vattn_input in = layer_input(&l, 1);
-            attend(&l, &in);
+            paper_attend(&l, &in);
             /* top-p stops at .9 of the mass, StreamingLLM keeps to its window; the hub does not notice by its draws alone */
             bool whole = variant != 1 || (m != VATTN_METHOD_TOPP_ORACLE && m != VATTN_METHOD_SINK_WINDOW);
             assert_int_equal(l.cert[0].answer, whole ? VATTN_ANSWER_EXACT : VATTN_ANSWER_UNCERTIFIED);
@@ -571,7 +361,7 @@ static void everything_is_exact(void ** state) {
 static void threads_do_not_matter(void ** state) {
     (void)state;
     for (int m = VATTN_METHOD_PAPER_N; m <= VATTN_METHOD_UNIFORM; m++) {
-        struct vattn_options o = options((enum vattn_method)m, 2000);
+        struct vattn_options o = paper_options((enum vattn_method)m, 2000);
         struct layer l;
         float first[4 * 32];
         layer_make(&l, &o, 81);
@@ -587,19 +377,19 @@ static void threads_do_not_matter(void ** state) {
 /* Every method's denominator is that of dense attention where all rows are used, ours included. */
 static void denominators_of_our_own(void ** state) {
     (void)state;
-    struct vattn_options o = options(VATTN_METHOD_SPARSE, 3000);
+    struct vattn_options o = paper_options(VATTN_METHOD_SPARSE, 3000);
     struct layer l;
     double sampled, exact;
     layer_make(&l, &o, 82);
     struct vattn_input in = layer_input(&l, 6);
-    assert_true(vattn_call_log_denominator(attend(&l, &in), 1, &exact)); /* no index: exact */
+    assert_true(vattn_call_log_denominator(paper_attend(&l, &in), 1, &exact)); /* no index: exact */
     layer_index(&l);
     in = layer_input(&l, 6);
-    assert_true(vattn_call_log_denominator(attend(&l, &in), 1, &sampled));
+    assert_true(vattn_call_log_denominator(paper_attend(&l, &in), 1, &sampled));
     assert_int_equal(l.cert[1].answer, VATTN_ANSWER_CERTIFIED);
     assert_true(fabs(sampled - exact) > 1e-7 && fabs(sampled - exact) < 0.2);
     l.kv.n_keys = 0;
-    assert_false(vattn_call_log_denominator(attend(&l, &in), 1, &exact));
+    assert_false(vattn_call_log_denominator(paper_attend(&l, &in), 1, &exact));
     layer_free(&l);
 }
 
@@ -613,10 +403,6 @@ int main(void) {
                                        cmocka_unit_test(samples_are_unbiased),
                                        cmocka_unit_test(the_hub_loses_what_it_draws_twice),
                                        cmocka_unit_test(the_hub_believes_in_one_side),
-                                       cmocka_unit_test(inclusion_is_the_binomial_tail),
-                                       cmocka_unit_test(rows_collide_as_often_as_their_angles_say),
-                                       cmocka_unit_test(magicpig_agrees_with_twin),
-                                       cmocka_unit_test(collisions_are_equal_signs),
                                        cmocka_unit_test(everything_is_exact),
                                        cmocka_unit_test(threads_do_not_matter),
                                        cmocka_unit_test(denominators_of_our_own)};
