@@ -51,14 +51,15 @@ static double probability(const struct layer * l, const struct vattn_call * c, i
     return fmin(*key, fmax(floor(*key / 16.0), units((double)(float)(exact + off))));
 }
 
-static bool drawn(const struct vattn_call * c, int32_t h, int64_t row, double p) {
+/* u of a row in units of 2^-24 */
+static double number(const struct vattn_call * c, int32_t h, int64_t row) {
     const struct vattn_options * o = &c->plan->opt;
     const uint32_t counter[4] = {(uint32_t)(row / 4), (uint32_t)c->in.nonce, (uint32_t)(c->in.nonce >> 32),
                                  vattn_random_stream(VATTN_RANDOM_SAMPLE, c->in.layer, h / c->plan->group)};
     const uint32_t key[2] = {(uint32_t)o->seed, (uint32_t)(o->seed >> 32)};
     uint32_t word[4];
     vattn_philox4x32(counter, key, word);
-    return (double)(word[row & 3] >> 8) < p;
+    return (double)(word[row & 3] >> 8);
 }
 
 /* What is known of the value of a row without reading it: the mean of its kind, from the tables of the index. */
@@ -93,15 +94,17 @@ struct drawn_rows {
     double *e, *key, *pi;
 };
 
-static void draw_rows(const struct layer * l, const struct vattn_call * c, int32_t h, struct drawn_rows * x) {
+static void draw_rows(const struct layer * l, const struct vattn_call * c, int32_t h, struct drawn_rows * x, int32_t * doubtful) {
+    const double rounding = 1e-4; /* of a probability, from that of its score */
     int64_t n = l->kv.n_keys;
     double m = -INFINITY;
     *x = (struct drawn_rows){calloc((size_t)n, sizeof(double)), calloc((size_t)n, sizeof(double)),
                              calloc((size_t)n, sizeof(double))};
     for (int64_t r = 0; r < n; r++) {
-        double key, p = probability(l, c, h, r, &key);
-        x->key[r] = drawn(c, h, r, key) ? key / VATTN_PROB_ONE : 0.0;
-        x->pi[r] = drawn(c, h, r, p) ? p / VATTN_PROB_ONE : 0.0;
+        double key, p = probability(l, c, h, r, &key), u = number(c, h, r);
+        x->key[r] = u < key ? key / VATTN_PROB_ONE : 0.0;
+        x->pi[r] = u < p ? p / VATTN_PROB_ONE : 0.0;
+        *doubtful += fabs(u - p) < rounding * p + 2.0;
         x->e[r] = score(l, h, r);
         m = fmax(m, x->e[r]);
     }
@@ -175,7 +178,7 @@ void twin_look(const struct layer * l, const struct vattn_call * c, int32_t h, s
     int32_t g = h / c->plan->group;
     struct drawn_rows x;
     *t = (struct twin){.o = calloc((size_t)l->options.v_dim, sizeof *t->o)};
-    draw_rows(l, c, h, &x);
+    draw_rows(l, c, h, &x, &t->doubtful);
     twin_variance(l, g, &x, twin_estimate(l, g, &x, t), t);
     free(x.e);
     free(x.key);

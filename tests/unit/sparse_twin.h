@@ -10,6 +10,7 @@
 
 struct twin {
     int64_t rows;     /* read by the KV head */
+    int32_t doubtful; /* rows whose number lies so near to the probability of their value that the rounding of a score decides */
     double * o;       /* [v_dim] Hajek estimate */
     double v;         /* tr S */
     double trace2;    /* tr(S^2), the full matrix */

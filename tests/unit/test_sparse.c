@@ -38,6 +38,7 @@ static void agrees_with_twin(void ** state) {
                  {8, 2, 128, VATTN_TYPE_F16, VATTN_TYPE_F16},  {4, 4, 40, VATTN_TYPE_F16, VATTN_TYPE_F16},
                  {7, 1, 64, VATTN_TYPE_Q8_0, VATTN_TYPE_Q8_0}, {8, 2, 128, VATTN_TYPE_Q8_0, VATTN_TYPE_F16},
                  {6, 2, 40, VATTN_TYPE_BF16, VATTN_TYPE_BF16}, {6, 2, 64, VATTN_TYPE_F32, VATTN_TYPE_Q8_0}};
+    int compared = 0, heads = 0;
     for (size_t i = 0; i < sizeof shape / sizeof shape[0]; i++) {
         struct vattn_options o = sparse_options(shape[i].heads, shape[i].kv_heads, shape[i].dim, 6000);
         struct layer l;
@@ -45,7 +46,7 @@ static void agrees_with_twin(void ** state) {
         o.v_type = shape[i].v;
         layer_make(&l, &o, 40 + i);
         layer_index(&l);
-        struct vattn_input in = layer_input(&l, 78); /* a nonce for which no row lies within rounding of its probability */
+        struct vattn_input in = layer_input(&l, 77);
         struct vattn_call * c;
         assert_int_equal(vattn_call_begin(l.plan, &in, l.work, l.work_bytes, &c), VATTN_STATUS_OK);
         for (int32_t n; (n = vattn_call_next(c)) > 0;) {
@@ -61,7 +62,12 @@ static void agrees_with_twin(void ** state) {
             }
             struct twin t;
             twin_look(&l, c, h, &t);
+            if (t.doubtful > 0) {
+                free(t.o);
+                continue;
+            }
             const struct vattn_evidence * e = &c->sparse->heads[h].evidence;
+            compared++;
             assert_int_equal(t.rows, l.cert[h].rows_kv);
             assert_true(relative(e->v, t.v) < 1e-3);
             assert_true(relative(vattn_evidence_neff(e), t.neff) < 1e-3);
@@ -74,8 +80,11 @@ static void agrees_with_twin(void ** state) {
             }
             free(t.o);
         }
+        heads += o.n_heads;
         layer_free(&l);
     }
+    print_message("%d of %d heads compared, with no row in doubt\n", compared, heads);
+    assert_true(2 * compared > heads);
 }
 
 /* One thread in lock step against more threads, in lock step and freely. */
@@ -170,9 +179,7 @@ static void falls_back_to_exact(void ** state) {
     layer_free(&l);
 }
 
-/* Values that cancel: ||o|| is tiny against the spread of v, so only exact will do. */
-/* Where a sample of half the rows would be needed, `fastest` answers exactly, pauses, and tries again ever more rarely. */
-/* A layer that is called again and again, with a controller. */
+/* A layer that is called again and again, with a controller; with the rates of AVX2 on every tier, so that all choose alike. */
 struct repeated {
     struct layer l;
     void * memory;
@@ -181,6 +188,7 @@ struct repeated {
 static void repeated_make(struct repeated * r, const struct vattn_options * o, uint32_t seed) {
     layer_make(&r->l, o, seed);
     layer_index(&r->l);
+    r->l.plan->cost = vattn_cost_of(vattn_plan_options(r->l.plan), &(struct vattn_kernels){.name = "avx2"});
     r->memory = calloc(1, vattn_state_bytes(r->l.plan));
     assert_non_null(r->memory);
 }
@@ -198,6 +206,7 @@ static void repeated_free(struct repeated * r) {
     layer_free(&r->l);
 }
 
+/* Where a sample of half the rows would be needed, `fastest` answers exactly, pauses, and tries again ever more rarely. */
 static void slow_heads_are_exact(void ** state) {
     (void)state;
     struct vattn_options o = sparse_options(6, 2, 64, 6000);
@@ -238,6 +247,7 @@ static void slow_layers_are_exact(void ** state) {
     repeated_free(&r);
 }
 
+/* Values that cancel: ||o|| is tiny against the spread of v, so only exact will do. */
 static void cancellation_is_exact(void ** state) {
     (void)state;
     struct vattn_options o = sparse_options(2, 1, 64, 4096);
