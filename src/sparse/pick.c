@@ -48,7 +48,7 @@ static void pick_rows(const struct vattn_call * c, int32_t head, double u, struc
 
 /* v - o and v - mu of the picks, to r and b. */
 static void offsets(const struct vattn_call * c, int32_t head, const struct picks * p, float * r, float * b, float * b2) {
-    static const char zero[VATTN_MAX_DIM * sizeof(float)] = {0}; /* a row of any type */
+    static const float zero[VATTN_MAX_DIM] = {0}; /* a row of any type */
     static const int32_t first[VATTN_PICKS] = {0};
     int32_t g = head / c->plan->group, v_dim = c->plan->opt.v_dim;
     const float * o = c->sparse->estimates + (size_t)head * (size_t)v_dim;
