@@ -49,8 +49,12 @@ static const struct rates avx2 = {
 /* Without vector instructions everything that is computed takes some ten times as long; memory does not. */
 #define SCALAR 10.0
 
-static double dense(const struct rates * r, double bytes, double dim, double heads, enum vattn_type type, double slow) {
-    double wide = type == VATTN_TYPE_Q8_0 ? r->widen * dim : 0.0;
+/* Of the elements of a row of dim, before they are multiplied. */
+static double widening(const struct rates * r, double dim, enum vattn_type type) {
+    return type == VATTN_TYPE_Q8_0 ? r->widen * dim : 0.0;
+}
+
+static double dense(const struct rates * r, double bytes, double dim, double heads, double wide, double slow) {
     double products = r->dense_product * heads * dim + r->dense_head * heads;
     return fmax(r->stream * bytes, r->dense + r->stream_also * bytes + slow * (wide + products));
 }
@@ -59,11 +63,10 @@ struct vattn_cost vattn_cost_of(const struct vattn_options * o, const struct vat
     const struct rates * r = strcmp(kern->name, "avx512") == 0 ? &avx512 : &avx2; /* NEON: unknown, as AVX2 */
     double slow = strcmp(kern->name, "generic") == 0 ? SCALAR : 1.0, heads = (double)o->n_heads / o->n_kv_heads;
     double k_bytes = (double)vattn_row_size(o->k_type, o->head_dim), v_bytes = (double)vattn_row_size(o->v_type, o->v_dim);
-    double k_wide = o->k_type == VATTN_TYPE_Q8_0 ? r->widen * o->head_dim : 0.0;
-    double v_wide = o->v_type == VATTN_TYPE_Q8_0 ? r->widen * o->v_dim : 0.0;
+    double k_wide = widening(r, o->head_dim, o->k_type), v_wide = widening(r, o->v_dim, o->v_type);
     double k_products = heads * o->head_dim, v_products = heads * o->v_dim, code = o->code_bits * o->head_dim / 8.0;
     return (struct vattn_cost){
-        .dense = dense(r, k_bytes, o->head_dim, heads, o->k_type, slow) + dense(r, v_bytes, o->v_dim, heads, o->v_type, slow),
+        .dense = dense(r, k_bytes, o->head_dim, heads, k_wide, slow) + dense(r, v_bytes, o->v_dim, heads, v_wide, slow),
         .start = r->start + slow * r->start_product * k_products,
         .scan = fmax(r->code * code, r->scan + slow * r->scan_product * heads * code) + r->scan_head * heads,
         .look = slow * (r->look + r->look_head * heads),

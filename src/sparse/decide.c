@@ -114,9 +114,10 @@ static void judge_head(struct vattn_call * c, int32_t h, double allowed, bool en
     fall = blind ? 4.0 : fall;
     head->cap = fminf(s->thresholds[h], fmaxf(head->last_cap, s->thresholds[h] - CAP_STEP));
     head->key_cap = fmaxf(head->last_key_cap, s->key_thresholds[h] - KEY_STEP);
-    head->key_cap = fminf(head->key_cap, s->key_thresholds[h] - keys_needed(head->evidence.a0, s->groups[h / c->plan->group].looks));
+    float octaves = keys_needed(head->evidence.a0, s->groups[h / c->plan->group].looks);
+    octaves = enough ? octaves : fmaxf(octaves, keys_fall(&head->evidence, fall));
+    head->key_cap = fminf(head->key_cap, s->key_thresholds[h] - octaves);
     head->passed = enough && !heavy && !blind && head->evidence.a0 <= A0_MOST;
-    head->key_cap = fminf(head->key_cap, s->key_thresholds[h] - (enough ? 0.0F : keys_fall(&head->evidence, fall)));
     head->fall = head->passed || (enough && heavy && fall <= 1.0) ? 1.0 : fmax(fall, 1.0);
 }
 

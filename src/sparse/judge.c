@@ -13,8 +13,6 @@
 #include <math.h>
 #include <string.h>
 
-#include "verify/directions.h"
-
 #define MAX_HEADS  VATTN_JUDGE_HEADS
 #define CLEAR_NU   7.0
 #define CLEAR_MISS 2.0 /* no number of degrees of freedom lowers the quantile by the square of this from that of CLEAR_NU */

@@ -8,11 +8,9 @@
 #include "sparse/sparse.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "base/random.h"
 #include "base/sums.h"
-#include "verify/directions.h"
 
 struct picks {
     int32_t n, row[VATTN_PICKS], kind[VATTN_PICKS];

@@ -4,6 +4,14 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+void drive_alone(struct vattn_call * call) {
+    for (int32_t n; (n = vattn_call_next(call)) > 0;) {
+        for (int32_t t = 0; t < n; t++) {
+            vattn_call_task(call, t);
+        }
+    }
+}
+
 struct phase {
     struct vattn_call * call;
     atomic_int left;

@@ -13,6 +13,7 @@
 
 #include "base/bits.h"
 #include "paper/paper.h"
+#include "unit/drive.h"
 
 struct vattn_options paper_options(enum vattn_method method, int64_t n) {
     struct vattn_options o = layer_options(4, 2, 32, n);
@@ -23,11 +24,7 @@ struct vattn_options paper_options(enum vattn_method method, int64_t n) {
 struct vattn_call * paper_attend(struct layer * l, const struct vattn_input * in) {
     struct vattn_call * call;
     assert_int_equal(vattn_call_begin(l->plan, in, l->work, l->work_bytes, &call), VATTN_STATUS_OK);
-    for (int32_t n; (n = vattn_call_next(call)) > 0;) {
-        for (int32_t t = 0; t < n; t++) {
-            vattn_call_task(call, t);
-        }
-    }
+    drive_alone(call);
     assert_true(vattn_call_end(call) >= 0);
     return call;
 }

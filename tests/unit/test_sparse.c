@@ -49,11 +49,7 @@ static void agrees_with_twin(void ** state) {
         struct vattn_input in = layer_input(&l, 77);
         struct vattn_call * c;
         assert_int_equal(vattn_call_begin(l.plan, &in, l.work, l.work_bytes, &c), VATTN_STATUS_OK);
-        for (int32_t n; (n = vattn_call_next(c)) > 0;) {
-            for (int32_t t = 0; t < n; t++) {
-                vattn_call_task(c, t);
-            }
-        }
+        drive_alone(c);
         assert_int_equal(vattn_call_end(c), VATTN_STATUS_OK);
         assert_true(layer_error(&l) < 0.1);
         for (int32_t h = 0; h < o.n_heads; h++) {
@@ -308,11 +304,7 @@ static void forecasts_are_near(void ** state) {
     struct vattn_input in = layer_input(&l, 3);
     struct vattn_call * c;
     assert_int_equal(vattn_call_begin(l.plan, &in, l.work, l.work_bytes, &c), VATTN_STATUS_OK);
-    for (int32_t n; (n = vattn_call_next(c)) > 0;) {
-        for (int32_t t = 0; t < n; t++) {
-            vattn_call_task(c, t);
-        }
-    }
+    drive_alone(c);
     for (int32_t h = 0; h < o.n_heads; h++) {
         double log2_d, output2;
         twin_forecast(&l, c, h, &log2_d, &output2);

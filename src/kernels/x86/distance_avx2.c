@@ -11,7 +11,7 @@
 enum { TILE_ROWS = 4 };
 
 /* Four widened rows against one center. */
-VATTN_AVX2 VATTN_ALWAYS_INLINE __m128 distance_tile(const float * row, const int32_t width, const float * center) {
+VATTN_AVX2 VATTN_ALWAYS_INLINE void distance_tile(const float * row, const int32_t width, const float * center, float * dist2) {
     __m256 sum[TILE_ROWS];
     for (int32_t i = 0; i < TILE_ROWS; i++) {
         sum[i] = _mm256_setzero_ps();
@@ -37,31 +37,12 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE __m128 distance_tile(const float * row, const int
         }
     }
     const __m256 all = _mm256_hadd_ps(_mm256_hadd_ps(sum[0], sum[1]), _mm256_hadd_ps(sum[2], sum[3]));
-    return _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1));
+    _mm_storeu_ps(dist2, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
 }
 
-VATTN_AVX2 VATTN_ALWAYS_INLINE void distance(const struct vattn_rows * rows, enum vattn_type type, const float * center,
-                                             int32_t n_heads, const int32_t dim, float * dist2, ptrdiff_t ld) {
-    float wide_row[TILE_ROWS * VATTN_MAX_DIM], wide_center[VATTN_MAX_DIM];
-    const int32_t width = (dim + 7) / 8 * 8;
-    for (int32_t j = 0; j < rows->n; j += TILE_ROWS) {
-        const int32_t n_rows = rows->n - j < TILE_ROWS ? rows->n - j : TILE_ROWS;
-        prefetch_rows(rows, j + AVX2_AHEAD, j + AVX2_AHEAD + TILE_ROWS, vattn_row_size(type, dim));
-        for (int32_t i = 0; i < TILE_ROWS; i++) { /* the last row again, where there are fewer */
-            widen(row_at(rows, j + (i < n_rows ? i : n_rows - 1)), dim, type, wide_row + (ptrdiff_t)i * width);
-        }
-        for (int32_t g = 0; g < n_heads; g++) {
-            const float * c = center + (ptrdiff_t)g * dim;
-            float four[TILE_ROWS];
-            if (width != dim) {
-                widen((const char *)c, dim, VATTN_TYPE_F32, wide_center);
-                c = wide_center;
-            }
-            _mm_storeu_ps(four, distance_tile(wide_row, width, c));
-            memcpy(dist2 + g * ld + j, four, (size_t)n_rows * sizeof *four);
-        }
-    }
-}
+#define DISTANCE_ATTRIBUTES VATTN_AVX2
+#define DISTANCE_AHEAD      AVX2_AHEAD
+#include "kernels/distance_tiles.h"
 
 #define DEFINE(name, type) VATTN_DEFINE_DISTANCE(VATTN_AVX2, name, type, avx2)
 VATTN_EACH_TYPE(DEFINE)
