@@ -5,7 +5,7 @@
  * A head passes iff  c (V + bias^2) <= eps^2 (||o||^2 - V),  c = quantile of F(nu, 2 neff),  and the guards hold:
  *     A   a0 <= 0.01: the denominator, a sum over the keys that were read, is known to 10 %; else more keys are read, not values
  *     C   no single draw may carry more than 1/B of the allowed error:
- *         t <= log2(eps ||o|| D / (B v_rms)),  B = max(7, 2.1 exp(2 sigma)), sigma in nats, times ln(1/delta) / ln(20) for
+ *         t <= log2(eps ||o|| D / (B v_rms)),  B = max(5, 1.5 exp(2 sigma)), sigma in nats, times ln(1/delta) / ln(20) for
  *         delta below .05;  tk <= the same with B times max(6, 8 ||o - c|| / v_rms)
  *     N   something was drawn by chance, or everything was read
  */
@@ -17,8 +17,8 @@
 #define A0_MOST    0.01
 #define A0_STEP    1.0F /* octaves that tk falls at least where guard A failed before: rows may be at the floor, or another head's */
 #define OVERSHOOT  1.05 /* and the spread of a variance estimate from so many draws */
-#define CAP_LEAST  7.0
-#define CAP_SIGMA  2.1
+#define CAP_LEAST  5.0
+#define CAP_SIGMA  1.5
 #define CAP_DELTA  0.05
 #define CAP_STEP   3.0F /* octaves that a threshold falls at once because of its cap */
 #define KEY_STEP   4.0F
