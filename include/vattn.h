@@ -152,6 +152,8 @@ struct vattn_options {
 
     double paper_topk;    /* paper-d: share of rows (<= 1) or number of rows (> 1) in the top-k; default 0.05 */
     double paper_base;    /* paper-d: base sample, likewise; default 0.01 */
+    bool paper_shared;    /* paper-d, -n, -sdpa, hub, uniform: heads of a group draw along one random order of the rows, so that what one
+                           * has read serves the others; each head's sample is the simple random one it would be alone */
 
     uint32_t disabled_tiers; /* kernel tiers to leave out, see vattn_tiers_parse */
 };

@@ -10,7 +10,7 @@
 
 #define PAPER  "vAttention, arXiv 2510.05688"
 #define FIXED  "sink=4 window=32 topk=0.05"
-#define MIXED  FIXED " base=0.01 selector=topk-oracle"
+#define MIXED  FIXED " base=0.01 shared=0 selector=topk-oracle"
 #define CODE   "sink=4 window=32 min_keys=1024 max_rows=0.5 max_looks=7 fastest=0 code_bits=2 escape=0.01 n_layers=1"
 
 const struct method_entry method_table[] = {
@@ -39,7 +39,7 @@ const struct method_entry method_table[] = {
      "the fewest rows that hold a share of the mass outside sinks and window; looks at every key",
      "sink=4 window=32 top_p=0.9", "Twilight, arXiv 2502.02770, with exact scores"},
     {"uniform", VATTN_METHOD_UNIFORM, INDEX_NONE, "sinks, window, and a uniform sample of the rest",
-     "sink=4 window=32 base=0.01", "random sampling without replacement"},
+     "sink=4 window=32 base=0.01 shared=0", "random sampling without replacement"},
     {"quest", VATTN_METHOD_QUEST, INDEX_SELECTOR, "pages by a bound on their best key from coordinate-wise extrema",
      FIXED " page=16", "Quest, arXiv 2406.10774"},
     {"double-sparsity", VATTN_METHOD_DOUBLE_SPARSITY, INDEX_SELECTOR, "top-k by a few calibrated channels of few bits",
@@ -132,6 +132,7 @@ static const struct parameter {
     {"n_layers", FIELD_WHOLE, OPTION(n_layers), 1, 16384},
     {"topk", FIELD_SHARE, OPTION(paper_topk), 0, INT32_MAX},
     {"base", FIELD_SHARE, OPTION(paper_base), 0, INT32_MAX},
+    {"shared", FIELD_SWITCH, OPTION(paper_shared), 0, 1},
     {"selector", FIELD_OWN_SELECTOR, SELECTOR(kind), 0, 0},
     {"top_p", FIELD_OWN_NUMBER, SELECTOR(top_p), 1e-9, 1},
     {"page", FIELD_OWN_WHOLE, SELECTOR(page), 1, 4096},

@@ -4,6 +4,7 @@ import math
 
 from .claim import Curves
 from .csvfile import percent, table
+from .series import SHARED
 from .table import ALL
 
 TEXT = """# Error against bytes: every method
@@ -42,7 +43,8 @@ Zero is drawn at the lower edge; `sparse` is black, at eps = .4, .2, .1, .05 and
 Error of the rule over error of the selector *at equal bytes* (the selector's curve is interpolated; below 1 the claim holds), for densities
 {densities}. In brackets for how many of the {inputs} captures it holds, of how many if not all can be compared; a dash: the rule read more, or
 less, than the selector ever did, or was not measured. Rules draw for every head apart, as the paper's code does, so that the samples of a group's heads hardly share
-a row; the rows of a selector do. Half by the selector is about the paper's own setting for these densities (40 to 50 %).
+a row; the rows of a selector do. With `-shared` behind their names the heads of a group draw along one random order of the rows (`shared=1`): every head's sample has the
+law that it has alone, and what one head reads serves the others. Half by the selector is about the paper's own setting for these densities (40 to 50 %).
 `hub` and `paper-n` are in the tables of densities, on exact scores only.
 
 {equal_bytes}
@@ -94,13 +96,18 @@ class Report:
             self.densities = sorted({r.density for r in self.whole if r.density})
 
     def claim(self, form, measure):
-        rows = [["selector", *self.rules]]
+        """One table of the rules whose heads draw apart, one of those that share."""
+        parts = [[r for r in self.rules if r.endswith(SHARED) == shared] for shared in (False, True)]
+        return "\n\n".join(self.claim_of(rules, form, measure) for rules in parts if rules) or "No rules were measured."
+
+    def claim_of(self, rules, form, measure):
+        rows = [["selector", *rules]]
         for selector in self.selectors:
             row = [selector]
-            for rule in self.rules:
+            for rule in rules:
                 row.append(" / ".join(form(self.curves.compare(rule, selector, d, measure)) for d in self.densities))
             rows.append(row)
-        return table(rows) if self.rules else "No rules were measured."
+        return table(rows)
 
     def density_table(self, density):
         rows = sorted((r for r in self.whole if r.density == density), key=lambda r: r.error_mean)

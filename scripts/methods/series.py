@@ -16,6 +16,8 @@ HALF, PILOT = 0.5, 0.125            # of a density, under the paper's rules: row
 SELECTORS = ["topk-oracle", "topp-oracle", "quest", "double-sparsity", "pq", "hash", "socket", "magicpig"]
 SEEDED = {"pq", "hash", "socket", "magicpig"}  # their index is random
 RULES = ["paper-fixed", "paper-d", "paper-sdpa"]
+SHARED = "-shared"                             # behind a rule: heads of a group draw along one order of the rows
+ALL_RULES = RULES + [rule + SHARED for rule in RULES]
 ONE_SELECTOR_RULES = ["paper-n", "hub"]        # on topk-oracle only
 
 
@@ -83,9 +85,12 @@ def with_tables(density, tables):
 
 def on_selector(rule, selector, density, eps, top_p):
     params = (("selector", selector),) + ((("top_p", f"{top_p:.6g}"),) if selector == "topp-oracle" else ())
-    if rule == "paper-fixed":  # an eps at which paper-d asks for its pilot and no more
+    plain = rule.removesuffix(SHARED)
+    if plain != rule:
+        params += (("shared", 1),)
+    if plain == "paper-fixed":  # an eps at which paper-d asks for its pilot and no more
         return Setting(rule, selector, density, (), "paper-d", LARGEST_EPS, 0.5, (("topk", HALF), ("base", 1 - HALF)), params)
-    return Setting(rule, selector, density, (("eps", eps),), rule, eps, 0.05, (("topk", HALF), ("base", PILOT)), params)
+    return Setting(rule, selector, density, (("eps", eps),), plain, eps, 0.05, (("topk", HALF), ("base", PILOT)), params)
 
 
 def everything():
@@ -172,8 +177,8 @@ def settings_of(laboratory, wanted, densities):
         for density in sorted(densities + AROUND):
             yield lambda n=name, d=density: selector_at(laboratory, n, d)
     found = {}  # eps by rule and density: on the next selector it is nearly the same
-    for rule in RULES + ONE_SELECTOR_RULES:
-        for selector in SELECTORS if rule in RULES else SELECTORS[:1]:
+    for rule in ALL_RULES + ONE_SELECTOR_RULES:
+        for selector in SELECTORS if rule in ALL_RULES else SELECTORS[:1]:
             for density in densities if take(rule) and take(selector) else []:
                 yield lambda r=rule, s=selector, d=density: rule_at(laboratory, r, s, d, found)
     for name in ["sparse", "sparse-strict"]:
@@ -193,16 +198,16 @@ def selector_at(laboratory, name, density):
 
 
 def rule_at(laboratory, rule, selector, density, found):
-    """found: [rule, density] -> the eps that was the right one on the selector before."""
+    """found: [rule, density] -> the eps that was the right one on the selector before, [rule, selector, density] -> the right one."""
     top_p = None
     if selector == "topp-oracle":
         half = HALF * density + (1 - HALF) * least_density(laboratory)
         top_p = search(laboratory, "top_p", lambda p: with_top_p(density, p), half).knobs[0][1]
-    if rule == "paper-fixed":
+    if rule.removesuffix(SHARED) == "paper-fixed":
         return on_selector(rule, selector, density, 1.0, top_p)
-    setting = search(laboratory, "eps", lambda eps: on_selector(rule, selector, density, eps, top_p), density,
-                     found.get((rule, density)))
-    found[rule, density] = setting.eps
+    start = found.get((rule.removesuffix(SHARED), selector, density)) or found.get((rule, density))
+    setting = search(laboratory, "eps", lambda eps: on_selector(rule, selector, density, eps, top_p), density, start)
+    found[rule, density] = found[rule, selector, density] = setting.eps
     return setting
 
 
@@ -215,6 +220,6 @@ def expected(wanted, densities):
     """How many settings there are, nearly, for the first estimate of the time left."""
     take = lambda name: not wanted or name in wanted
     alone_count = sum(take(name) for name in ["sink-window", "uniform", *SELECTORS]) * len(set(densities + AROUND))
-    pairs = sum(not wanted or name in wanted for name in SELECTORS) * sum(map(take, RULES))
+    pairs = sum(not wanted or name in wanted for name in SELECTORS) * sum(map(take, ALL_RULES))
     promised = take("sparse") + take("sparse-strict")
     return take("exact") + alone_count + (pairs + sum(map(take, ONE_SELECTOR_RULES)) + promised) * len(densities) + promised * len(OWN_EPS)

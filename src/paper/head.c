@@ -29,21 +29,45 @@ uint32_t vattn_paper_random(const struct vattn_head * h, uint32_t i) {
     const struct vattn_options * o = &h->c->plan->opt;
     const uint32_t seed[2] = {(uint32_t)o->seed, (uint32_t)(o->seed >> 32)};
     const uint32_t counter[4] = {i / 4, (uint32_t)h->c->in.nonce, (uint32_t)(h->c->in.nonce >> 32),
-                                 vattn_random_stream(VATTN_RANDOM_UNIFORM, h->c->in.layer, h->head)};
+                                 vattn_random_stream(VATTN_RANDOM_UNIFORM, h->c->in.layer, o->paper_shared ? h->kv_head : h->head)};
     uint32_t word[4];
     vattn_philox4x32(counter, seed, word);
     return word[i & 3];
 }
 
-/* A Fisher-Yates shuffle that stops early and can go on. */
+/* Fisher and Yates' shuffle of n rows, from `begin` on as far as `end`; it can go on later. */
+static void shuffle(const struct vattn_head * h, int32_t * rows, int64_t n, int64_t begin, int64_t end) {
+    for (int64_t j = begin; j < end; j++) {
+        int64_t other = j + (int64_t)((uint64_t)vattn_paper_random(h, (uint32_t)j) * (uint64_t)(n - j) >> 32);
+        int32_t row = rows[j];
+        rows[j] = rows[other];
+        rows[other] = row;
+    }
+}
+
+/* Rows of T in the order of a shuffle of all visible rows that is the same for every head of the group: of T it is a uniform order, too. */
+static void order_tail(struct vattn_head * h) {
+    int64_t at = h->n_fixed;
+    vattn_paper_visible(h, h->spare);
+    shuffle(h, h->spare, h->n, 0, h->n);
+    for (int64_t i = 0; i < h->n; i++) {
+        h->proxy[h->spare[i]] = 0.0F; /* proxies are not needed any more */
+    }
+    for (int64_t i = 0; i < h->n_fixed; i++) {
+        h->proxy[h->list[i]] = 1.0F;
+    }
+    for (int64_t i = 0; i < h->n; i++) {
+        if (h->proxy[h->spare[i]] == 0.0F) {
+            h->list[at++] = h->spare[i];
+        }
+    }
+}
+
 void vattn_paper_draw(struct vattn_head * h, int64_t have, int64_t want) {
-    for (int64_t j = have; j < want; j++) {
-        int64_t at = h->n_fixed + j;
-        uint64_t left = (uint64_t)(h->n - at);
-        int64_t other = at + (int64_t)((uint64_t)vattn_paper_random(h, (uint32_t)j) * left >> 32);
-        int32_t row = h->list[at];
-        h->list[at] = h->list[other];
-        h->list[other] = row;
+    if (!h->c->plan->opt.paper_shared) {
+        shuffle(h, h->list + h->n_fixed, h->n - h->n_fixed, have, want);
+    } else if (have == 0) {
+        order_tail(h);
     }
 }
 

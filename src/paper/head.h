@@ -44,6 +44,9 @@ void vattn_paper_select_top_k(struct vattn_head * h, int64_t k); /* ties: lower 
 void vattn_paper_select_top_p(struct vattn_head * h, double top_p);
 void vattn_paper_select_at_least(struct vattn_head * h, float least);
 
+/* Visible rows in order, to `rows`. */
+void vattn_paper_visible(const struct vattn_head * h, int32_t * rows);
+
 /* Visible rows [sink, n - window) in order, to `rows`; returns how many. */
 int64_t vattn_paper_middle(const struct vattn_head * h, int32_t * rows);
 

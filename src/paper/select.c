@@ -24,8 +24,7 @@ static int64_t window(const struct vattn_head * h) {
     return window < left ? window : left;
 }
 
-/* Visible rows in order. */
-static void visible_rows(const struct vattn_head * h, int32_t * rows) {
+void vattn_paper_visible(const struct vattn_head * h, int32_t * rows) {
     const struct vattn_kv * kv = h->c->in.kv;
     int64_t n = 0;
     for (int64_t w = 0; w < vattn_words(kv->n_keys); w++) {
@@ -37,7 +36,7 @@ static void visible_rows(const struct vattn_head * h, int32_t * rows) {
 
 int64_t vattn_paper_middle(const struct vattn_head * h, int32_t * rows) {
     int64_t count = h->n - sinks(h) - window(h);
-    visible_rows(h, rows);
+    vattn_paper_visible(h, rows);
     memmove(rows, rows + sinks(h), (size_t)count * sizeof *rows);
     return count;
 }
@@ -45,7 +44,7 @@ int64_t vattn_paper_middle(const struct vattn_head * h, int32_t * rows) {
 void vattn_paper_list(struct vattn_head * h) {
     int64_t first = sinks(h), last = h->n - window(h), front = 0, back = 0;
     int64_t covered = h->selector == NULL ? INT64_MAX : h->selector->n_keys;
-    visible_rows(h, h->spare);
+    vattn_paper_visible(h, h->spare);
     for (int64_t i = 0; i < h->n; i++) {
         int32_t row = h->spare[i];
         if (i < first || i >= last || row >= covered) {

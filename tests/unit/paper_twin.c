@@ -58,7 +58,7 @@ static double random_number(struct work * w, int64_t range) { /* whole, in [0, r
     const struct vattn_options * o = &w->l->options;
     const uint32_t i = w->next++;
     const uint32_t counter[4] = {i / 4, (uint32_t)w->which->nonce, (uint32_t)(w->which->nonce >> 32),
-                                 vattn_random_stream(VATTN_RANDOM_UNIFORM, 0, w->which->head)};
+                                 vattn_random_stream(VATTN_RANDOM_UNIFORM, 0, o->paper_shared ? kv_head(w) : w->which->head)};
     const uint32_t key[2] = {(uint32_t)o->seed, (uint32_t)(o->seed >> 32)};
     uint32_t word[4];
     vattn_philox4x32(counter, key, word);
@@ -156,6 +156,19 @@ static void shuffle(struct work * w, int64_t * tail, int64_t n_s, int64_t from, 
     }
 }
 
+/* paper_shared: the rows of T as they come in a shuffle of all visible rows. */
+static void order_of_group(struct work * w, int64_t * tail) {
+    int64_t * all = malloc((size_t)w->n * sizeof *all), n = w->t->visible, n_s = 0;
+    memcpy(all, w->order, (size_t)n * sizeof *all);
+    shuffle(w, all, n, 0, n);
+    for (int64_t i = 0; i < n; i++) {
+        if (!w->fixed[all[i]]) {
+            tail[n_s++] = all[i];
+        }
+    }
+    free(all);
+}
+
 /* n_s sd(e) / D and n_s sqrt(sum_j Var(e v_j)) / ||N||, from the pilot and F. */
 static void spreads(const struct work * w, const int64_t * tail, int64_t n_s, int64_t b0, double * n, double * d) {
     double mean = 0.0, variance = 0.0, fixed = 0.0, trace = 0.0, norm2 = 0.0;
@@ -220,17 +233,21 @@ static int64_t count_of(double x, int64_t n) {
 static void sample(struct work * w, bool adaptive) {
     int64_t * tail = malloc((size_t)w->n * sizeof *tail);
     int64_t n_s = tail_of(w, tail), b = count_of(w->l->options.paper_base, w->t->visible), drawn = 0;
+    const bool apart = !w->l->options.paper_shared;
     b = adaptive && b < 2 ? 2 : b < n_s ? b : n_s;
+    if (!apart) {
+        order_of_group(w, tail);
+    }
     if (adaptive && b < n_s) {
         w->t->pilot = b;
-        shuffle(w, tail, n_s, 0, b);
+        shuffle(w, tail, n_s, 0, apart ? b : 0);
         drawn = b;
         w->t->budget = paper_budget(w, tail, n_s, b);
         b = followed(w, w->t->budget);
     } else {
         w->t->budget = b;
     }
-    shuffle(w, tail, n_s, drawn, b);
+    shuffle(w, tail, n_s, drawn, apart ? b : drawn);
     for (int64_t j = 0; j < b; j++) {
         w->t->inverse[tail[j]] = (double)n_s / (double)b;
     }

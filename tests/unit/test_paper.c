@@ -51,7 +51,7 @@ static void agrees_with_twin(void ** state) {
         VATTN_METHOD_PAPER_D,     VATTN_METHOD_PAPER_N,     VATTN_METHOD_PAPER_SDPA, VATTN_METHOD_HUB,
         VATTN_METHOD_SINK_WINDOW, VATTN_METHOD_TOPK_ORACLE, VATTN_METHOD_TOPP_ORACLE, VATTN_METHOD_UNIFORM};
     for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
-        for (int variant = 0; variant < 3; variant++) {
+        for (int variant = 0; variant < 4; variant++) {
             struct vattn_options o = paper_options(methods[i], 1500);
             struct layer l;
             uint64_t visible[24];
@@ -60,6 +60,7 @@ static void agrees_with_twin(void ** state) {
             o.paper_topk = variant == 1 ? 100 : 0.03;
             o.paper_base = 0.04;
             o.v_dim = 24;
+            o.paper_shared = variant > 1;
             o.k_type = variant == 2 ? VATTN_TYPE_F32 : VATTN_TYPE_F16;
             if (methods[i] == VATTN_METHOD_PAPER_SDPA || methods[i] == VATTN_METHOD_PAPER_N) {
                 o.eps = variant == 0 ? 0.4 : 0.9;
@@ -268,13 +269,15 @@ static struct mean mean_of_draws(struct layer * l, int draws) {
 /* Without a decision in between, a sample without replacement gives unbiased D and N. */
 static void samples_are_unbiased(void ** state) {
     (void)state;
-    static const enum vattn_method methods[] = {VATTN_METHOD_UNIFORM, VATTN_METHOD_PAPER_N, VATTN_METHOD_PAPER_N};
-    for (int i = 0; i < 3; i++) {
+    static const enum vattn_method methods[] = {VATTN_METHOD_UNIFORM, VATTN_METHOD_PAPER_N, VATTN_METHOD_PAPER_N,
+                                                VATTN_METHOD_PAPER_N};
+    for (int i = 0; i < 4; i++) {
         struct vattn_options o = paper_options(methods[i], 1200);
         struct layer l;
         o.paper_base = 0.05;
         o.paper_topk = 0.1;
-        o.eps = i == 1 ? 0.99 : 0.25; /* the floor; then a budget that the pilot decides */
+        o.eps = i == 1 || i == 3 ? 0.99 : 0.25; /* the floor, or a budget that the pilot decides */
+        o.paper_shared = i == 3;
         layer_make(&l, &o, 50);
         for (int a = 0; a < 32; a++) {
             l.q[a] *= 0.3F; /* flat enough for a normal mean */
@@ -285,6 +288,25 @@ static void samples_are_unbiased(void ** state) {
         assert_true(m.d_error > 1e-4 && m.d_error < 0.01);
         double allowed = i == 2 ? 0.01 : 0.0; /* a budget that depends on its own sample: small, not zero */
         assert_true(fabs(m.d - 1.0) < 4.5 * m.d_error + allowed && fabs(m.n - 1.0) < 4.5 * m.n_error + allowed);
+        layer_free(&l);
+    }
+}
+
+/* Two heads on a KV head: apart they read two samples, along one order the same rows. */
+static void heads_share_what_they_draw(void ** state) {
+    (void)state;
+    enum { N = 1200, B = 120, PLAIN = 4 + 32 };
+    for (int shared = 0; shared < 2; shared++) {
+        struct vattn_options o = paper_options(VATTN_METHOD_UNIFORM, N);
+        struct layer l;
+        o.paper_base = B;
+        o.paper_shared = shared == 1;
+        layer_make(&l, &o, 90);
+        struct vattn_input in = layer_input(&l, 5);
+        (void)paper_attend(&l, &in);
+        int64_t rows = l.cert[0].rows_kv;
+        assert_true(shared == 1 ? rows == PLAIN + B : rows > PLAIN + 3 * B / 2);
+        assert_int_equal(l.cert[1].rows_kv, rows);
         layer_free(&l);
     }
 }
@@ -401,6 +423,7 @@ int main(void) {
                                        cmocka_unit_test(the_split_is_the_best_one),
                                        cmocka_unit_test(budgets_are_clamped),
                                        cmocka_unit_test(samples_are_unbiased),
+                                       cmocka_unit_test(heads_share_what_they_draw),
                                        cmocka_unit_test(the_hub_loses_what_it_draws_twice),
                                        cmocka_unit_test(the_hub_believes_in_one_side),
                                        cmocka_unit_test(everything_is_exact),
