@@ -4,9 +4,10 @@
  *
  * A head passes iff  c (V + bias^2) <= eps^2 (||o||^2 - V),  c = quantile of F(nu, 2 neff),  and the guards hold:
  *     A   a0 <= 0.01: the denominator, a sum over the keys that were read, is known to 10 %; else more keys are read, not values
- *     C   no single draw may carry more than 1/B of the allowed error:
- *         t <= log2(eps ||o|| D / (B v_rms)),  B = max(5, 1.5 exp(2 sigma)), sigma in nats, times ln(1/delta) / ln(20) for
- *         delta below .05;  tk <= the same with B times max(6, 8 ||o - c|| / v_rms)
+ *     C   no single draw may carry more than 1/B of the allowed error, B = 5 times ln(1/delta) / ln(20) for delta below .05:
+ *         t <= log2(eps ||o|| D / (B v_rms)).  Keys are drawn by proxies, and those of many rows can be too low together, so that
+ *         none of them may be drawn and nothing tells:  tk <= the same with max(42, 19.2 exp(2 sigma)) max(1, ||o - c|| / (.75 v_rms))
+ *         in the place of 5, sigma the expected error of a proxy in nats
  *     N   something was drawn by chance, or everything was read
  */
 #include "sparse/sparse.h"
@@ -17,8 +18,9 @@
 #define A0_MOST    0.01
 #define A0_STEP    1.0F /* octaves that tk falls at least where guard A failed before: rows may be at the floor, or another head's */
 #define OVERSHOOT  1.05 /* and the spread of a variance estimate from so many draws */
-#define CAP_LEAST  5.0
-#define CAP_SIGMA  1.5
+#define CAP_VALUES 5.0
+#define CAP_KEYS   42.0
+#define CAP_SIGMA  19.2
 #define CAP_DELTA  0.05
 #define CAP_STEP   3.0F /* octaves that a threshold falls at once because of its cap */
 #define KEY_STEP   4.0F
@@ -64,18 +66,21 @@ static double far_output(const struct vattn_call * c, int32_t h) {
     return fmax(1.0, sqrt(sum) / (FAR_OUTPUT * (double)book->v_rms));
 }
 
-double vattn_sparse_cap(const struct vattn_call * c, int32_t h, double allowed) {
-    double b = fmax(CAP_LEAST, CAP_SIGMA * exp(2.0 * LN2 * (double)c->sparse->heads[h].sigma));
-    b *= fmax(1.0, log(c->plan->delta_head) / log(CAP_DELTA)); /* rarer misses are made by single draws */
-    return log2(allowed / b);
+double vattn_sparse_cap(const struct vattn_call * c, double allowed) {
+    double rarer = fmax(1.0, log(c->plan->delta_head) / log(CAP_DELTA)); /* rarer misses are made by single draws */
+    return log2(allowed / (CAP_VALUES * rarer));
+}
+
+double vattn_sparse_key_care(const struct vattn_call * c, int32_t h) {
+    return log2(fmax(CAP_KEYS, CAP_SIGMA * exp(2.0 * LN2 * (double)c->sparse->heads[h].sigma)) / CAP_VALUES);
 }
 
 /* Guard C after a look: `allowed` is the error that the promise leaves. */
 static void set_caps(const struct vattn_call * c, int32_t h, double allowed) {
     struct vattn_head * head = &c->sparse->heads[h];
     double v_rms = (double)c->in.index->books[h / c->plan->group].v_rms;
-    head->last_cap = (float)(vattn_sparse_cap(c, h, allowed / v_rms) + (double)head->log2_d);
-    head->last_key_cap = (float)((double)head->last_cap - log2(VATTN_CAP_KEYS * far_output(c, h)));
+    head->last_cap = (float)(vattn_sparse_cap(c, allowed / v_rms) + (double)head->log2_d);
+    head->last_key_cap = (float)((double)head->last_cap - vattn_sparse_key_care(c, h) - log2(far_output(c, h)));
 }
 
 /* All visible rows were read with pi = 1: reading them all by luck is still a sample with weights. */

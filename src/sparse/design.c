@@ -200,8 +200,8 @@ static float expected_c(const struct vattn_call * c, const struct vattn_learned 
 /* Caps of the first look, for an expected error of `allowed` v_rms, and the threshold to start from. */
 static void set_start(struct vattn_call * c, int32_t h, double allowed, float correction, float start) {
     struct vattn_head * head = &c->sparse->heads[h];
-    head->cap = (float)vattn_sparse_cap(c, h, allowed) + head->log2_sum - CAP_MARGIN + correction;
-    head->key_cap = head->cap - (float)log2(VATTN_CAP_KEYS);
+    head->cap = (float)vattn_sparse_cap(c, allowed) + head->log2_sum - CAP_MARGIN + correction;
+    head->key_cap = head->cap - (float)vattn_sparse_key_care(c, h);
     c->sparse->thresholds[h] = fminf(start, head->cap);
 }
 

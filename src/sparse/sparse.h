@@ -243,10 +243,10 @@ struct vattn_directions vattn_sparse_directions(const struct vattn_call * c, int
 /* decide.c: after a look, is the group done, open or exact?  In scope layer all open groups together. */
 void vattn_sparse_decide(struct vattn_call * c, int32_t g);
 void vattn_sparse_decide_layer(struct vattn_call * c);
-/* Guard C, log2 units: the largest t for an error of `allowed` v_rms, relative to log2 D; keys: CAP_KEYS less.
- * Six are for outputs near the mean value; far ones get more after the first look (docs/statistics.md, "Why six"). */
-double vattn_sparse_cap(const struct vattn_call * c, int32_t h, double allowed);
-#define VATTN_CAP_KEYS 6.0
+/* Guard C, log2 units: the largest t for an error of `allowed` v_rms, relative to log2 D, and by how much tk has to be below it.
+ * Outputs far from the mean value get more after the first look (docs/statistics.md, "How much care keys need"). */
+double vattn_sparse_cap(const struct vattn_call * c, double allowed);
+double vattn_sparse_key_care(const struct vattn_call * c, int32_t h);
 /* Rows of which only K was read, and all bytes read for a KV head by the sparse path. */
 void vattn_sparse_account(struct vattn_call * c, int32_t g, int64_t * rows_k, int64_t * bytes);
 void vattn_sparse_finish(struct vattn_call * c, int32_t g);
