@@ -49,6 +49,11 @@ run --method topk-oracle --param topk=0.05 --param sink=0 --param window=0
 about 5 5
 run --method uniform --param base=300 --param sink=0 --param window=0
 about 10 10
+# Two heads to a KV head: apart they read two samples, sharing one.
+expect 1 "$vattn" attend "$c" -o "$dir/x.st" --draws 5 --method uniform --param base=300 --param sink=0 --param window=0
+about 18 20
+expect 1 "$vattn" attend "$c" -o "$dir/x.st" --draws 5 --method uniform --param base=300 --param sink=0 --param window=0 --param shared=1
+about 10 10
 run --method hub --param base=0.1 --param topk=0 --eps 0.9 --delta 0.5
 about 10 12
 run --method paper-d --param base=0.1 --param topk=0.05 --eps 0.9 --delta 0.5
