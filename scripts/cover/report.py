@@ -32,7 +32,8 @@ Conditions: {conditions}
 {matrices}
 ## By capture, eps = {eps:g}, delta = {delta:g}
 
-Slack is eps over the 95 % quantile of the error, median over cases.
+Slack is eps over the 95 % quantile of the error, median over cases; the mean is eps over the mean of these quantiles, of the cases that were answered from
+samples more often than exactly.
 
 {groups}
 
@@ -71,9 +72,18 @@ class Report:
                     continue
                 cases, failed, again = (sum(getattr(r, key) for r in part) for key in ("cases", "failed", "again"))
                 lines.append(f"* {name}, scope {scope}: {cases - failed:,} of {cases:,} cases kept the promise; drawn again: {again}.")
+        lines += self.slack()
         failures = [(r, name) for r in self.real + self.made for name in r.failures.split("; ") if name]
         lines += [f"* **Failed:** {name}, at eps {r.eps:g}, delta {r.delta:g}, scope {r.scope}." for r, name in failures]
         return "\n".join(lines)
+
+    def slack(self):
+        eps, delta = self.usual_setting()
+        usual = lambda rows: [r for r in rows if r.key[1:] == ("head", delta, eps) and r.mean_slack > 0]
+        parts = [(name, usual(rows)) for name, rows in (("captures", self.real), ("generators", self.made), ("all", self.real + self.made))]
+        mean = lambda rows: sum(r.sampled for r in rows) / sum(r.sampled / r.mean_slack for r in rows)
+        words = ", ".join(f"{mean(rows):.2f} over {name} ({sum(r.sampled for r in rows)} cases)" for name, rows in parts if rows)
+        return [f"* Mean slack at eps {eps:g}, delta {delta:g}, scope head: {words}."] if words else []
 
     def matrix(self, rows, scope):
         """A line for every delta, a column for every eps."""
@@ -106,11 +116,11 @@ class Report:
 
     def groups(self):
         eps, delta = self.usual_setting()
-        lines = [["captures", "scope", "runs", "cases", "worst, %", "again", "rows, %", "bytes, %", "exact, %", "looks", "slack"]]
+        lines = [["captures", "scope", "runs", "cases", "worst, %", "again", "rows, %", "bytes, %", "exact, %", "looks", "slack", "mean"]]
         for r in sorted(self.real + self.made, key=lambda r: r.group == GENERATORS):
             if (r.eps, r.delta) == (eps, delta):
                 lines.append([r.group, r.scope, str(r.runs), str(r.cases), percent(r.worst), str(r.again), percent(r.rows),
-                              percent(r.bytes), percent(r.exact), f"{r.looks:.1f}", slack_of(r.slack)])
+                              percent(r.bytes), percent(r.exact), f"{r.looks:.1f}", slack_of(r.slack), slack_of(r.mean_slack)])
         return table(lines)
 
     def usual_run(self):

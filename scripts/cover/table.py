@@ -33,6 +33,8 @@ class Row:
     exact: float       # share of exact answers
     looks: float
     slack: float       # eps over the 95 % quantile of the error, median over cases
+    sampled: int       # cases of which more than half of the draws were answered from samples
+    mean_slack: float  # eps over the mean of the quantiles of these; 0 where there is none
     failures: str      # names of the cases that failed
 
     @property
@@ -58,9 +60,15 @@ def row_of(key, parts):
     failed = [name for p in parts for name in p["failed"]]
     mean = lambda name: sum(p[name] for p in parts) / len(parts)
     slack = median(math.inf if s is None else s for p in parts for s in p["slack"])
+    sampled = [s for p in parts for s in p["sampled"]]
     return Row(*key, len(parts), cases, max(p["draws"] for p in parts), len(again), len(failed), worst["worst"], worst["worst_case"],
                max((case[2] / case[3] for case in again), default=0.0), mean("rows"), mean("bytes"),
-               sum(p["exact"] * p["cases"] for p in parts) / cases, mean("looks"), slack, "; ".join(failed))
+               sum(p["exact"] * p["cases"] for p in parts) / cases, mean("looks"), slack, len(sampled), mean_slack(sampled), "; ".join(failed))
+
+
+def mean_slack(values):
+    total = sum(1 / s for s in values if s is not None)  # none: no error at all
+    return len(values) / total if total > 0 else 0.0
 
 
 def write_csv(path, conditions, rows):
@@ -78,6 +86,7 @@ def check_row(r):
     demand(0 < r.runs <= r.cases and 0 <= r.again <= r.cases and 0 <= r.failed <= r.cases, "counts that do not fit")
     demand(r.failed == len([name for name in r.failures.split("; ") if name]), f"{r.failed} failed, but {r.failures!r} are named")
     demand(0 <= r.worst <= 1 and 0 <= r.worst_again <= 1 and 0 <= r.exact <= 1, "a share beyond 0 and 1")
+    demand(0 <= r.sampled <= r.cases and (r.mean_slack > 0) <= (r.sampled > 0), "a mean slack without cases")
     demand(0 < r.rows <= 1.0001 and r.rows <= r.bytes * 1.001, f"{r.bytes} of the bytes hold no {r.rows} of the rows")
     if r.scope != "token" and r.runs > 0 and r.group != GENERATORS:  # one limit for all of them
         misses, limit = round(r.worst * r.draws), least(r.draws, r.delta, LOOK_AGAIN)
