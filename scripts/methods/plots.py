@@ -4,6 +4,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from .series import RULES
 from .table import ALL
 
 COLOURS = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#dd8800", "#996633", "#555555"]
@@ -60,7 +61,7 @@ set key bottom left spacing 0.85
 set multiplot layout 2,2
 """
             script += panel(rows, "", value, least, data, "each method alone")
-            for rule in ["paper-fixed", "paper-d", "paper-sdpa"]:
+            for rule in RULES:
                 if any(r.method == rule for r in rows):
                     script += panel(rows, rule, value, least, data, f"{rule} on each selector (thin: the selector alone)")
             subprocess.run(["gnuplot"], input=script + "unset multiplot\n", text=True, check=True)

@@ -83,14 +83,17 @@ def with_tables(density, tables):
     return Setting("magicpig", "", density, knobs, "magicpig", params=knobs)
 
 
+def plain(rule):
+    return rule.removesuffix(SHARED)
+
+
 def on_selector(rule, selector, density, eps, top_p):
     params = (("selector", selector),) + ((("top_p", f"{top_p:.6g}"),) if selector == "topp-oracle" else ())
-    plain = rule.removesuffix(SHARED)
-    if plain != rule:
+    if rule.endswith(SHARED):
         params += (("shared", 1),)
-    if plain == "paper-fixed":  # an eps at which paper-d asks for its pilot and no more
+    if plain(rule) == "paper-fixed":  # an eps at which paper-d asks for its pilot and no more
         return Setting(rule, selector, density, (), "paper-d", LARGEST_EPS, 0.5, (("topk", HALF), ("base", 1 - HALF)), params)
-    return Setting(rule, selector, density, (("eps", eps),), plain, eps, 0.05, (("topk", HALF), ("base", PILOT)), params)
+    return Setting(rule, selector, density, (("eps", eps),), plain(rule), eps, 0.05, (("topk", HALF), ("base", PILOT)), params)
 
 
 def everything():
@@ -203,9 +206,9 @@ def rule_at(laboratory, rule, selector, density, found):
     if selector == "topp-oracle":
         half = HALF * density + (1 - HALF) * least_density(laboratory)
         top_p = search(laboratory, "top_p", lambda p: with_top_p(density, p), half).knobs[0][1]
-    if rule.removesuffix(SHARED) == "paper-fixed":
+    if plain(rule) == "paper-fixed":
         return on_selector(rule, selector, density, 1.0, top_p)
-    start = found.get((rule.removesuffix(SHARED), selector, density)) or found.get((rule, density))
+    start = found.get((plain(rule), selector, density)) or found.get((rule, density))
     setting = search(laboratory, "eps", lambda eps: on_selector(rule, selector, density, eps, top_p), density, start)
     found[rule, density] = found[rule, selector, density] = setting.eps
     return setting

@@ -53,7 +53,7 @@ static double fall_needed(const struct vattn_plan * plan, const struct vattn_evi
 /*
  * The design of the keys knows how far a value is from the mean value c, not from the output.  Where the output itself is far from c,
  * rows near c matter more than it thinks: by up to 1 + |o - c| / |v - c|, and |v - c| counts as v_rms / 2 at least.  Outputs of usual
- * distance (median .2 to .6 v_rms) are in CAP_KEYS already: it holds up to FAR_OUTPUT, beyond it the care is 8 |o - c| / v_rms.
+ * distance (median .2 to .6 v_rms) are in CAP_KEYS already: it holds up to FAR_OUTPUT, beyond it the care grows with |o - c|.
  */
 static double far_output(const struct vattn_call * c, int32_t h) {
     const struct vattn_code_book * book = &c->in.index->books[h / c->plan->group];

@@ -169,6 +169,15 @@ static void order_of_group(struct work * w, int64_t * tail) {
     free(all);
 }
 
+/* The sample is at the front of the tail; of a group's order it is there from the beginning. */
+static void draw_rows(struct work * w, int64_t * tail, int64_t n_s, int64_t from, int64_t to) {
+    if (!w->l->options.paper_shared) {
+        shuffle(w, tail, n_s, from, to);
+    } else if (from == 0) {
+        order_of_group(w, tail);
+    }
+}
+
 /* n_s sd(e) / D and n_s sqrt(sum_j Var(e v_j)) / ||N||, from the pilot and F. */
 static void spreads(const struct work * w, const int64_t * tail, int64_t n_s, int64_t b0, double * n, double * d) {
     double mean = 0.0, variance = 0.0, fixed = 0.0, trace = 0.0, norm2 = 0.0;
@@ -233,21 +242,17 @@ static int64_t count_of(double x, int64_t n) {
 static void sample(struct work * w, bool adaptive) {
     int64_t * tail = malloc((size_t)w->n * sizeof *tail);
     int64_t n_s = tail_of(w, tail), b = count_of(w->l->options.paper_base, w->t->visible), drawn = 0;
-    const bool apart = !w->l->options.paper_shared;
     b = adaptive && b < 2 ? 2 : b < n_s ? b : n_s;
-    if (!apart) {
-        order_of_group(w, tail);
-    }
     if (adaptive && b < n_s) {
         w->t->pilot = b;
-        shuffle(w, tail, n_s, 0, apart ? b : 0);
+        draw_rows(w, tail, n_s, 0, b);
         drawn = b;
         w->t->budget = paper_budget(w, tail, n_s, b);
         b = followed(w, w->t->budget);
     } else {
         w->t->budget = b;
     }
-    shuffle(w, tail, n_s, drawn, apart ? b : drawn);
+    draw_rows(w, tail, n_s, drawn, b);
     for (int64_t j = 0; j < b; j++) {
         w->t->inverse[tail[j]] = (double)n_s / (double)b;
     }
