@@ -11,6 +11,7 @@
 #define PAPER  "vAttention, arXiv 2510.05688"
 #define FIXED  "sink=4 window=32 topk=0.05"
 #define MIXED  FIXED " base=0.01 shared=0 selector=topk-oracle"
+#define RANKED FIXED " base=0.01 shared=0 by_scores=0 selector=topk-oracle"
 #define CODE   "sink=4 window=32 min_keys=1024 max_rows=0.5 max_looks=7 fastest=0 code_bits=2 escape=0.01 n_layers=1"
 
 const struct method_entry method_table[] = {
@@ -23,12 +24,12 @@ const struct method_entry method_table[] = {
      "sink=4 window=32 min_keys=1024 max_rows=0.5 max_looks=3 code_bits=4 escape=0.01 n_layers=1",
      "libvattn, docs/statistics.md, Strict mode"},
     {"paper-d", VATTN_METHOD_PAPER_D, INDEX_CHOICE,
-     "a selector's rows and a uniform sample without replacement, as large as the denominator needs", MIXED,
+     "a selector's rows and a uniform sample without replacement, as large as the denominator needs", RANKED,
      PAPER ", verified-D"},
-    {"paper-n", VATTN_METHOD_PAPER_N, INDEX_CHOICE, "the same, as large as the numerator needs", MIXED,
+    {"paper-n", VATTN_METHOD_PAPER_N, INDEX_CHOICE, "the same, as large as the numerator needs", RANKED,
      PAPER ", verified-N"},
     {"paper-sdpa", VATTN_METHOD_PAPER_SDPA, INDEX_CHOICE,
-     "the same, as large as the output needs, with the best split of eps and delta", MIXED, PAPER ", Theorem 4.3"},
+     "the same, as large as the output needs, with the best split of eps and delta", RANKED, PAPER ", Theorem 4.3"},
     {"hub", VATTN_METHOD_HUB, INDEX_CHOICE, "the same, as the code published with the paper behaves", MIXED,
      "skylight-org/sparse-attention-hub, adaptive sampling"},
     {"sink-window", VATTN_METHOD_SINK_WINDOW, INDEX_NONE, "the first and the last rows only", "sink=4 window=32",
@@ -133,6 +134,7 @@ static const struct parameter {
     {"topk", FIELD_SHARE, OPTION(paper_topk), 0, INT32_MAX},
     {"base", FIELD_SHARE, OPTION(paper_base), 0, INT32_MAX},
     {"shared", FIELD_SWITCH, OPTION(paper_shared), 0, 1},
+    {"by_scores", FIELD_SWITCH, OPTION(paper_by_scores), 0, 1},
     {"selector", FIELD_OWN_SELECTOR, SELECTOR(kind), 0, 0},
     {"top_p", FIELD_OWN_NUMBER, SELECTOR(top_p), 1e-9, 1},
     {"page", FIELD_OWN_WHOLE, SELECTOR(page), 1, 4096},

@@ -4,10 +4,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from .series import RULES
 from .table import ALL
 
 COLOURS = ["#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#dd8800", "#996633", "#555555"]
+PANELS = ["paper-fixed", "paper-sdpa", "paper-sdpa-scores"]  # beside that of methods alone
 PLOTS = [  # file, value, title of its axis, least value drawn
     ("methods-error", "error_mean", "mean relative error of the output", 5e-4),
     ("methods-above", "above", "share of outputs with an error above 5 %", 2e-4),
@@ -61,7 +61,7 @@ set key bottom left spacing 0.85
 set multiplot layout 2,2
 """
             script += panel(rows, "", value, least, data, "each method alone")
-            for rule in RULES:
+            for rule in PANELS:
                 if any(r.method == rule for r in rows):
                     script += panel(rows, rule, value, least, data, f"{rule} on each selector (thin: the selector alone)")
             subprocess.run(["gnuplot"], input=script + "unset multiplot\n", text=True, check=True)

@@ -4,7 +4,7 @@ import math
 
 from .claim import Curves
 from .csvfile import percent, table
-from .series import SHARED
+from .series import VARIANTS, variant
 from .table import ALL
 
 TEXT = """# Error against bytes: every method
@@ -22,8 +22,9 @@ of all captures together. What the methods are: `docs/methods.md`.
   decides for the group, so its two numbers are the same.
 * **Bytes read** is the honest price: K and V of those rows, keys read for their score alone, and what was read of the index, over the
   bytes of all visible K and V. The oracles look at every key, which is half of everything.
-* `paper-fixed` is half the free rows by the selector and half by a uniform sample without replacement, nothing adaptive: vAttention's estimator
-  alone. `paper-d` and `paper-sdpa` have half by the selector, a base sample of an eighth, and as much more as their eps asks for. Only `sparse`
+* `paper-fixed` is half the free rows by the selector and half by a sample without replacement, nothing adaptive: vAttention's estimator
+  alone. `paper-d` and `paper-sdpa` have half by the selector, a base sample of an eighth, and as much more as their eps asks for. On top-p and
+  MagicPIG, which `topk` does not set, that half is what they choose by themselves at half the density (`top_p`, `lsh_l`). Only `sparse`
   states an error for each head and falls back where it cannot; the others' eps here is a knob that was turned until the density was met.
 
 Conditions: {conditions}
@@ -44,12 +45,14 @@ Error of the rule over error of the selector *at equal bytes* (the selector's cu
 {densities}. In brackets for how many of the {inputs} captures it holds, of how many if not all can be compared; a dash: the rule read more, or
 less, than the selector ever did, or was not measured. Rules draw for every head apart, as the paper's code does, so that the samples of a group's heads hardly share
 a row; the rows of a selector do. With `-shared` behind their names the heads of a group draw along one random order of the rows (`shared=1`): every head's sample has the
-law that it has alone, and what one head reads serves the others. Half by the selector is about the paper's own setting for these densities (40 to 50 %).
+law that it has alone, and what one head reads serves the others. With `-scores` (`by_scores=1`, `shared=1`) rows are drawn in proportion to 1 / (rows chosen for certain +
+rank by the selector's score), by one random number for a row and group, and every head uses all rows that its group read (`docs/methods.md`). Half by the selector is about the paper's own setting for these densities (40 to 50 %).
 `hub` and `paper-n` are in the tables of densities, on exact scores only.
 
 {equal_bytes}
 
-The same *at equal rows of a head*, the paper's own account, in which rows that heads of a group do not share cost nothing and the index is free:
+The same *at equal rows of a head*, the paper's own account, in which rows that heads of a group do not share cost nothing and the index is free
+(rules with `-scores` are not compared: their heads also use the rows of others):
 
 {equal_rows}
 
@@ -95,9 +98,9 @@ class Report:
         if not self.densities:
             self.densities = sorted({r.density for r in self.whole if r.density})
 
-    def claim(self, form, measure):
-        """One table of the rules whose heads draw apart, one of those that share."""
-        parts = [[r for r in self.rules if r.endswith(SHARED) == shared] for shared in (False, True)]
+    def claim(self, form, measure, variants=tuple(VARIANTS)):
+        """One table of the rules whose heads draw apart, one of those that share, one of those that draw by scores."""
+        parts = [[r for r in self.rules if variant(r) == v] for v in variants]
         return "\n\n".join(self.claim_of(rules, form, measure) for rules in parts if rules) or "No rules were measured."
 
     def claim_of(self, rules, form, measure):
@@ -119,7 +122,7 @@ class Report:
     def of_claims(self):
         """What the tables of the claim add up to, and the shorter of: where it holds, where it does not."""
         for measure, words in (("bytes", "At equal bytes"), ("head", "At equal rows of a head")):
-            for rule in self.rules:
+            for rule in (r for r in self.rules if measure == "bytes" or variant(r) != "-scores"):
                 cases = [(self.curves.compare(rule, s, d, measure).ratio, s, d) for s in self.selectors for d in self.densities]
                 holds, fails = [c[1:] for c in cases if c[0] < 1], [c[1:] for c in cases if c[0] >= 1]
                 where = f"; not for {listed(fails)}" if 0 < len(fails) < len(holds) else f": {listed(holds)}" if holds and fails else ""
@@ -150,7 +153,7 @@ class Report:
             conditions="; ".join(f"{name} {value}" for name, value in self.conditions.items()) + ".",
             findings=self.findings(), densities=names(self.densities),
             inputs=len(self.curves.inputs),
-            equal_bytes=self.claim(ratio, "bytes"), equal_rows=self.claim(ratio, "head"), misses=self.claim(misses, "bytes"),
+            equal_bytes=self.claim(ratio, "bytes"), equal_rows=self.claim(ratio, "head", ["", "-shared"]), misses=self.claim(misses, "bytes"),
             density_tables="\n".join(map(self.density_table, self.densities)),
             ours=table(ours) if len(ours) > 1 else "Not measured.")
 

@@ -16,8 +16,12 @@ HALF, PILOT = 0.5, 0.125            # of a density, under the paper's rules: row
 SELECTORS = ["topk-oracle", "topp-oracle", "quest", "double-sparsity", "pq", "hash", "socket", "magicpig"]
 SEEDED = {"pq", "hash", "socket", "magicpig"}  # their index is random
 RULES = ["paper-fixed", "paper-d", "paper-sdpa"]
-SHARED = "-shared"                             # behind a rule: heads of a group draw along one order of the rows
-ALL_RULES = RULES + [rule + SHARED for rule in RULES]
+VARIANTS = {                                   # behind a rule: its parameters
+    "": (),
+    "-shared": (("shared", 1),),                    # heads of a group draw along one order of the rows
+    "-scores": (("by_scores", 1), ("shared", 1)),   # rows are drawn by their scores, and pooled
+}
+ALL_RULES = [rule + variant for variant in VARIANTS for rule in RULES]
 ONE_SELECTOR_RULES = ["paper-n", "hub"]        # on topk-oracle only
 
 
@@ -84,13 +88,16 @@ def with_tables(density, tables):
 
 
 def plain(rule):
-    return rule.removesuffix(SHARED)
+    return rule.removesuffix(variant(rule))
 
 
-def on_selector(rule, selector, density, eps, top_p):
-    params = (("selector", selector),) + ((("top_p", f"{top_p:.6g}"),) if selector == "topp-oracle" else ())
-    if rule.endswith(SHARED):
-        params += (("shared", 1),)
+def variant(rule):
+    return next((v for v in VARIANTS if v and rule.endswith(v)), "")
+
+
+def on_selector(rule, selector, density, eps, own):
+    """own: parameters of the selector."""
+    params = (("selector", selector), *own, *VARIANTS[variant(rule)])
     if plain(rule) == "paper-fixed":  # an eps at which paper-d asks for its pilot and no more
         return Setting(rule, selector, density, (), "paper-d", LARGEST_EPS, 0.5, (("topk", HALF), ("base", 1 - HALF)), params)
     return Setting(rule, selector, density, (("eps", eps),), plain(rule), eps, 0.05, (("topk", HALF), ("base", PILOT)), params)
@@ -202,16 +209,22 @@ def selector_at(laboratory, name, density):
 
 def rule_at(laboratory, rule, selector, density, found):
     """found: [rule, density] -> the eps that was the right one on the selector before, [rule, selector, density] -> the right one."""
-    top_p = None
-    if selector == "topp-oracle":
-        half = HALF * density + (1 - HALF) * least_density(laboratory)
-        top_p = search(laboratory, "top_p", lambda p: with_top_p(density, p), half).knobs[0][1]
+    own = own_of(laboratory, selector, HALF * density + (1 - HALF) * least_density(laboratory))
     if plain(rule) == "paper-fixed":
-        return on_selector(rule, selector, density, 1.0, top_p)
+        return on_selector(rule, selector, density, 1.0, own)
     start = found.get((plain(rule), selector, density)) or found.get((rule, density))
-    setting = search(laboratory, "eps", lambda eps: on_selector(rule, selector, density, eps, top_p), density, start)
+    setting = search(laboratory, "eps", lambda eps: on_selector(rule, selector, density, eps, own), density, start)
     found[rule, density] = found[rule, selector, density] = setting.eps
     return setting
+
+
+def own_of(laboratory, selector, half):
+    """Parameters with which the selector alone has this density, where topk does not say it all."""
+    if selector == "topp-oracle":
+        return search(laboratory, "top_p", lambda p: with_top_p(half, p), half).params
+    if selector == "magicpig":
+        return search(laboratory, "tables", lambda x: with_tables(half, x), half).params
+    return ()
 
 
 def least_density(laboratory):

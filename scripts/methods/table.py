@@ -6,7 +6,7 @@ import numpy as np
 
 from . import csvfile
 from .csvfile import Refused, demand
-from .series import SHARED
+from .series import variant
 
 ALL = "all"
 ABOVE = 0.05
@@ -64,7 +64,7 @@ def check_row(r):
     """What is true of every row. Numbers have five digits."""
     slack = 1 + 1e-4
     demand(0 <= r.density < 1 and r.errors > 0, "no such density or no errors")
-    shared = r.input != ALL and r.method.endswith(SHARED)  # no union to hide that a head's share is of the middle step, with draws of its own
+    shared = r.input != ALL and variant(r.method)  # no union to hide that a head's share is of the middle step, with draws of its own
     most = 1.25 if shared else 1.05
     demand(0 < r.head <= slack and r.head <= r.rows * most, f"a head uses {r.head} of the rows, its KV head reads {r.rows}")
     demand(0 < r.rows <= slack, f"a share of {r.rows} rows")

@@ -3,6 +3,7 @@
 
 #include "paper/budget.h"
 #include "paper/rules.h"
+#include "paper/scores.h"
 
 static void weigh(struct vattn_head * h, int64_t from, int64_t to, double inverse) {
     for (int64_t i = from; i < to; i++) {
@@ -16,11 +17,27 @@ void vattn_rule_none(struct vattn_head * h) {
     vattn_paper_output(h, h->n_fixed);
 }
 
+static bool by_scores(const struct vattn_head * h) {
+    return h->c->plan->opt.paper_by_scores;
+}
+
+static void draw(struct vattn_head * h, int64_t have, int64_t want) {
+    if (!by_scores(h)) {
+        vattn_paper_draw(h, have, want);
+    } else if (have == 0) { /* all rows of T have their place then */
+        vattn_scores_draw(h);
+    }
+}
+
 /* F and the b rows behind it, which are drawn already. */
 static void finish(struct vattn_head * h, int64_t b) {
     int64_t tail = h->n - h->n_fixed;
     weigh(h, 0, h->n_fixed, 1.0);
-    weigh(h, h->n_fixed, h->n_fixed + b, b > 0 ? (double)tail / (double)b : 1.0);
+    if (by_scores(h)) {
+        vattn_scores_weigh(h, b);
+    } else {
+        weigh(h, h->n_fixed, h->n_fixed + b, b > 0 ? (double)tail / (double)b : 1.0);
+    }
     h->result->budget = b;
     h->result->exact = b == tail;
     vattn_paper_output(h, h->n_fixed + b);
@@ -29,7 +46,7 @@ static void finish(struct vattn_head * h, int64_t b) {
 void vattn_rule_uniform(struct vattn_head * h, int64_t b) {
     int64_t tail = h->n - h->n_fixed;
     b = b < tail ? b : tail;
-    vattn_paper_draw(h, 0, b);
+    draw(h, 0, b);
     finish(h, b);
 }
 
@@ -86,24 +103,43 @@ static struct vattn_spread spread_of(const struct vattn_head * h, int64_t pilot,
     return spread;
 }
 
+/* Rows with replacement that make errors of this size small enough. */
+static double needed(const struct vattn_plan * plan, struct vattn_spread spread) {
+    double eps = plan->opt.eps, delta = plan->delta_head;
+    switch (plan->opt.method) {
+    case VATTN_METHOD_PAPER_D:
+        return vattn_budget_one(spread.d, eps, delta);
+    case VATTN_METHOD_PAPER_N:
+        return vattn_budget_one(spread.n, eps, delta);
+    default:
+        return vattn_budget_split(spread, eps, delta).b;
+    }
+}
+
 static int64_t budget(struct vattn_head * h, int64_t pilot) {
     const struct vattn_plan * plan = h->c->plan;
-    double eps = plan->opt.eps, delta = plan->delta_head, b;
     struct sums s = {0};
     vattn_paper_score(h, h->n_fixed + pilot);
     add_up(h, pilot, &s);
     if (plan->opt.method != VATTN_METHOD_PAPER_D) {
         add_up_values(h, pilot, &s);
     }
-    struct vattn_spread spread = spread_of(h, pilot, &s);
-    if (plan->opt.method == VATTN_METHOD_PAPER_D) {
-        b = vattn_budget_one(spread.d, eps, delta);
-    } else if (plan->opt.method == VATTN_METHOD_PAPER_N) {
-        b = vattn_budget_one(spread.n, eps, delta);
-    } else {
-        b = vattn_budget_split(spread, eps, delta).b;
+    return vattn_budget_rows(needed(plan, spread_of(h, pilot, &s)), pilot, h->n - h->n_fixed);
+}
+
+/* The fewest rows, the pilot's at least, whose errors as they stand (sizes of one draw) are small enough. */
+static int64_t budget_by_scores(struct vattn_head * h, int64_t pilot) {
+    int64_t low = pilot, high = h->n - h->n_fixed;
+    vattn_scores_measure(h, pilot);
+    while (low < high) {
+        int64_t b = low + (high - low) / 2;
+        if (needed(h->c->plan, vattn_scores_spread(h, pilot, b)) <= 1.0) {
+            high = b;
+        } else {
+            low = b + 1;
+        }
     }
-    return vattn_budget_rows(b, pilot, h->n - h->n_fixed);
+    return low;
 }
 
 void vattn_rule_adaptive(struct vattn_head * h) {
@@ -111,9 +147,9 @@ void vattn_rule_adaptive(struct vattn_head * h) {
     pilot = pilot < 2 ? 2 : pilot;
     if (pilot < tail) {
         h->result->pilot = pilot;
-        vattn_paper_draw(h, 0, pilot);
-        b = budget(h, pilot);
-        vattn_paper_draw(h, pilot, b);
+        draw(h, 0, pilot);
+        b = by_scores(h) ? budget_by_scores(h, pilot) : budget(h, pilot);
+        draw(h, pilot, b);
     }
     finish(h, b);
 }

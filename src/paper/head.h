@@ -26,6 +26,8 @@ struct vattn_head {
     uint64_t * read;
     uint64_t * peeked;
     double * sums;
+    struct vattn_ticket * ticket; /* by_scores: rows of T in the order of their places */
+    float * inclusion;            /* by_scores: [n_keys] probability that some head of the group so far reads a row */
     void * work;
     double m;           /* largest of the known scores */
     int64_t index_bytes; /* read by the selector */

@@ -5,6 +5,7 @@
 
 #include "base/bits.h"
 #include "paper/rules.h"
+#include "paper/scores.h"
 
 bool vattn_paper_serves(enum vattn_method method) {
     return method == VATTN_METHOD_PAPER_D ||
@@ -62,6 +63,9 @@ struct vattn_paper * vattn_paper_layout(const struct vattn_plan * plan, struct v
     v.read = vattn_scratch_take(a, n / 64, sizeof *v.read);
     v.peeked = vattn_scratch_take(a, n / 64, sizeof *v.peeked);
     v.sums = vattn_scratch_take(a, groups * 2 * (size_t)plan->opt.v_dim, sizeof *v.sums);
+    size_t n_tickets = plan->opt.paper_by_scores ? n : 0;
+    v.ticket = vattn_scratch_take(a, n_tickets, sizeof *v.ticket);
+    v.inclusion = vattn_scratch_take(a, n_tickets, sizeof *v.inclusion);
     v.work = vattn_scratch_take(a, groups, v.work_bytes);
     if (p != NULL) {
         *p = v;
@@ -88,6 +92,8 @@ static struct vattn_head head_of(struct vattn_call * c, int32_t g, int32_t head)
         .read = p->read + at / 64,
         .peeked = p->peeked + at / 64,
         .sums = p->sums + (size_t)g * 2 * (size_t)c->plan->opt.v_dim,
+        .ticket = p->ticket + (c->plan->opt.paper_by_scores ? at : 0),
+        .inclusion = p->inclusion + (c->plan->opt.paper_by_scores ? at : 0),
         .work = p->work + (size_t)g * p->work_bytes,
     };
 }
@@ -134,17 +140,34 @@ static void estimate(struct vattn_head * h) {
 }
 
 static void attend_head(struct vattn_head * h) {
-    struct vattn_certificate * cert = &h->c->cert[h->head];
     *h->result = (struct vattn_paper_head){0};
     select_rows(h);
     estimate(h);
     for (int64_t i = 0; i < h->result->used; i++) {
         vattn_bit_set(h->read, h->list[i]);
     }
+}
+
+static void certify(const struct vattn_head * h) {
+    struct vattn_certificate * cert = &h->c->cert[h->head];
     cert->answer = h->result->exact ? VATTN_ANSWER_EXACT : VATTN_ANSWER_UNCERTIFIED;
     cert->bound = h->result->exact ? 1e-5F : INFINITY;
     cert->n_keys = h->n;
     cert->rounds = 1;
+}
+
+/* The outputs of the group's heads once more, each from all that the group has read. */
+static void pool(struct vattn_call * c, int32_t g, int32_t first) {
+    bool exact = false;
+    for (int32_t i = first; i < first + c->plan->group; i++) {
+        exact = exact || c->paper->heads[i].exact; /* one head read everything, so all did */
+    }
+    for (int32_t i = first; i < first + c->plan->group; i++) {
+        struct vattn_head h = head_of(c, g, i);
+        h.n_fixed = h.result->n_fixed;
+        h.result->exact = exact;
+        vattn_scores_pool(&h);
+    }
 }
 
 /* Rows whose K and V were read, and rows of which only K was. */
@@ -162,18 +185,30 @@ void vattn_paper_group(struct vattn_call * c, int32_t g) {
     const struct vattn_options * o = &c->plan->opt;
     int64_t words = c->paper->ld / 64, rows_kv, rows_k, index_bytes = 0;
     int32_t first = g * c->plan->group;
+    const bool pooled = o->paper_by_scores && o->paper_shared;
     struct vattn_head h = head_of(c, g, first);
     memset(h.read, 0, (size_t)words * sizeof *h.read);
     memset(h.peeked, 0, (size_t)words * sizeof *h.peeked);
+    if (pooled) {
+        memset(h.inclusion, 0, (size_t)c->paper->ld * sizeof *h.inclusion);
+    }
     for (int32_t i = first; i < first + c->plan->group; i++) {
         h = head_of(c, g, i);
         attend_head(&h);
         index_bytes += h.index_bytes;
+        if (pooled) {
+            vattn_scores_include(&h, h.result->budget);
+        }
+    }
+    if (pooled) {
+        pool(c, g, first);
     }
     count_rows(&h, c->paper->ld, &rows_kv, &rows_k);
     int64_t k_bytes = (int64_t)vattn_row_size(o->k_type, o->head_dim);
     int64_t v_bytes = (int64_t)vattn_row_size(o->v_type, o->v_dim);
     for (int32_t i = first; i < first + c->plan->group; i++) {
+        h = head_of(c, g, i);
+        certify(&h);
         c->cert[i].rows_kv = rows_kv;
         c->cert[i].rows_k = rows_k;
         c->cert[i].bytes = rows_k * k_bytes + rows_kv * (k_bytes + v_bytes) + index_bytes;

@@ -4,7 +4,7 @@
  *
  *     F = sinks, window, and what a selector proposes;    T = all other visible rows, n_s of them
  *
- * and then one of these rules (rules.h).  Each head draws for itself, as in the publications.
+ * and then one of these rules (rules.h).  Each head draws for itself, as in the publications, unless paper_shared says otherwise.
  *
  *     none      the output is softmax attention over F
  *     uniform   F = sinks and window; a simple random sample of T, every row of it weighted n_s / b
@@ -31,6 +31,8 @@ struct vattn_paper_head {
     double log2_d;   /* log2 of the estimate of sum exp(scale <q, k>) */
 };
 
+struct vattn_ticket;
+
 struct vattn_paper {
     const struct vattn_selector * selector; /* NULL: none */
     struct vattn_selector oracle;           /* the one in use when the caller gave none */
@@ -45,6 +47,8 @@ struct vattn_paper {
     uint64_t * read;   /* [ld / 64] rows whose K and V some head of the group read */
     uint64_t * peeked; /* [ld / 64] rows of which some head read K alone */
     double * sums;     /* [2 v_dim] */
+    struct vattn_ticket * ticket; /* [ld] by_scores only, as is */
+    float * inclusion;            /* [ld] */
     char * work;       /* [work_bytes] of the selector */
     size_t work_bytes;
 };

@@ -83,6 +83,10 @@ static const char * invalid(const struct vattn_options * o) {
     if (!inside(o->paper_topk, 0.0, (double)MAX_KEYS) || !inside(o->paper_base, 0.0, (double)MAX_KEYS)) {
         return "paper_topk, paper_base: a share up to 1 or a number of rows";
     }
+    if (o->paper_by_scores && o->method != VATTN_METHOD_PAPER_D && o->method != VATTN_METHOD_PAPER_N &&
+        o->method != VATTN_METHOD_PAPER_SDPA) {
+        return "paper_by_scores: for paper-d, paper-n and paper-sdpa only";
+    }
     return NULL;
 }
 

@@ -54,6 +54,15 @@ expect 1 "$vattn" attend "$c" -o "$dir/x.st" --draws 5 --method uniform --param 
 about 18 20
 expect 1 "$vattn" attend "$c" -o "$dir/x.st" --draws 5 --method uniform --param base=300 --param sink=0 --param window=0 --param shared=1
 about 10 10
+# By scores: a head alone draws as many rows as it is told; the group's heads read what one of them would, or a little more.
+run --method paper-d --param selector=quest --param base=300 --param topk=150 --param sink=0 --param window=0 --param by_scores=1 --eps 0.99 --delta 0.5
+about 15 16
+expect 1 "$vattn" attend "$c" -o "$dir/x.st" --draws 5 --method paper-d --param base=300 --param topk=1e-9 --param sink=0 --param window=0 --param by_scores=1 --eps 0.99 --delta 0.5
+about 12 20
+apart=$(rows)
+expect 1 "$vattn" attend "$c" -o "$dir/x.st" --draws 5 --method paper-d --param base=300 --param topk=1e-9 --param sink=0 --param window=0 --param by_scores=1 --param shared=1 --eps 0.99 --delta 0.5
+awk -v x="$(rows)" -v y="$apart" 'BEGIN { exit !(x >= 10 && x < y - 1) }' || fail "pooled heads read $(rows) %, heads apart $apart %"
+refuse by_scores "$vattn" attend "$c" -o "$dir/x.st" --method hub --param by_scores=1
 run --method hub --param base=0.1 --param topk=0 --eps 0.9 --delta 0.5
 about 10 12
 run --method paper-d --param base=0.1 --param topk=0.05 --eps 0.9 --delta 0.5

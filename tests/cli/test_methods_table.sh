@@ -8,7 +8,7 @@ c=$dir/a.safetensors
 $make_capture "$c" heads=4 kv_heads=2 dim=32 keys=3000 spread=2.5 steps=3
 
 tabulate() { "$python" scripts/methods-table.py --vattn "$vattn" --memory "$dir/memory" -o "$dir/t" "$@"; }
-expect 0 tabulate --only quest,uniform,paper-fixed,paper-d,sparse --densities 0.05,0.2 --draws 4 "$c"
+expect 0 tabulate --only quest,uniform,paper-fixed,paper-d,paper-fixed-scores,sparse --densities 0.05,0.2 --draws 4 "$c"
 t=$dir/t/methods.csv
 grep -qx 'input,method,on,density,knobs,head,rows,bytes,error_mean,error_q95,error_worst,above,errors' "$t" || fail "other columns"
 for line in '^all,quest,,0\.05,' '^a,quest,,0\.2,' '^all,uniform,' '^all,paper-d,quest,0\.2,eps=' '^all,sparse,,0,eps=0\.05' \
@@ -25,6 +25,10 @@ awk -F, '$1 == "all" && $2 == "quest" && $8 <= last { exit 1 } $1 == "all" && $2
     fail "quest does not read more at larger densities"
 awk -F, '$1 == "all" && $2 == "uniform" && $4 > 0.02 && ($6 < .99 * $4 || $6 > 1.01 * $4) { exit 1 }' "$t" || fail "uniform misses its density"
 
+# Heads that draw by scores and pool their rows err less than those that draw uniformly, and read fewer.
+awk -F, '$1 == "all" && $3 == "quest" && $4 == 0.2 && $2 ~ /^paper-fixed/ { e[$2] = $9; b[$2] = $8 }
+    END { exit !(e["paper-fixed-scores"] < e["paper-fixed"] && b["paper-fixed-scores"] < b["paper-fixed"]) }' "$t" || fail "draws by scores are no better"
+
 # The errors are those of verify, which has its own truth: top-k of 5 % of 3000 rows beside 36.
 "$vattn" verify "$c" --method quest --param topk=114 --draws 1 --single-stage --json "$dir/v.json" >/dev/null
 theirs=$(awk -F: '/"mean_error"/ { sum += $2; n++ } END { printf "%.4g\n", sum / n }' "$dir/v.json")
@@ -33,7 +37,7 @@ awk -v x="$ours" -v y="$theirs" 'BEGIN { exit !(x > 0 && (x - y) ^ 2 < (1e-3 * y
 
 # A second run remembers everything and says the same; then numbers that no measurement can have given.
 cp "$t" "$dir/first.csv"
-expect 0 tabulate --only quest,uniform,paper-fixed,paper-d,sparse --densities 0.05,0.2 --draws 4 "$c"
+expect 0 tabulate --only quest,uniform,paper-fixed,paper-d,paper-fixed-scores,sparse --densities 0.05,0.2 --draws 4 "$c"
 cmp -s "$t" "$dir/first.csv" || fail "remembered measurements give another table"
 expect 0 tabulate --only quest,hash,sparse --densities 0.05,0.2 --draws 4 --remembered "$c" # without those that were never made
 grep -q '^# settings not measured: 5$' "$t" && ! grep -q hash "$t" || fail "a table of what is remembered"

@@ -50,6 +50,9 @@ void paper_compare(const struct layer * l, const struct vattn_call * c, struct p
     double log_d;
     int64_t used = 0;
     which->budget = h->budget;
+    if (which->other != NULL) {
+        which->other->budget = c->paper->heads[which->other->head].budget;
+    }
     paper_twin(l, which, &t);
     if (which->method == VATTN_METHOD_PAPER_SDPA) { /* the twin tries a grid, which finds a little more */
         assert_true(h->budget <= t.budget + 1 && (double)h->budget >= 0.995 * (double)t.budget - 1.0);

@@ -17,6 +17,7 @@ struct work {
     int64_t * order;        /* visible rows */
     double * e;             /* exp(score - max), by row */
     char * fixed;           /* in F, by row */
+    double * chance;        /* by scores: probability that the row is read, given the random numbers of all others */
     uint32_t next;          /* random numbers used */
 };
 
@@ -54,15 +55,18 @@ static double normal_quantile(double upper) { /* P(Z > z) = upper */
     return low;
 }
 
-static double random_number(struct work * w, int64_t range) { /* whole, in [0, range) */
+static uint32_t random_word(const struct work * w, uint32_t i) {
     const struct vattn_options * o = &w->l->options;
-    const uint32_t i = w->next++;
     const uint32_t counter[4] = {i / 4, (uint32_t)w->which->nonce, (uint32_t)(w->which->nonce >> 32),
                                  vattn_random_stream(VATTN_RANDOM_UNIFORM, 0, o->paper_shared ? kv_head(w) : w->which->head)};
     const uint32_t key[2] = {(uint32_t)o->seed, (uint32_t)(o->seed >> 32)};
     uint32_t word[4];
     vattn_philox4x32(counter, key, word);
-    return floor(ldexp((double)word[i & 3], -32) * (double)range);
+    return word[i & 3];
+}
+
+static double random_number(struct work * w, int64_t range) { /* whole, in [0, range) */
+    return floor(ldexp((double)random_word(w, w->next++), -32) * (double)range);
 }
 
 /* ------------------------------------------------------------------------------------------------------------- F */
@@ -259,6 +263,106 @@ static void sample(struct work * w, bool adaptive) {
     free(tail);
 }
 
+/* ------------------------------------------------------------------------------------------------------- by scores */
+
+struct place {
+    int64_t row;
+    double rank, place; /* rank: |F| + mean rank */
+};
+
+static int compare_places(const void * a, const void * b) {
+    double x = ((const struct place *)a)->place, y = ((const struct place *)b)->place;
+    return (x > y) - (x < y);
+}
+
+static struct place * places_of(const struct work * w, const int64_t * tail, int64_t n_s) {
+    struct place * p = malloc((size_t)n_s * sizeof *p);
+    for (int64_t i = 0; i < n_s; i++) {
+        double better = 0.0, equal = 0.0;
+        for (int64_t j = 0; j < n_s; j++) {
+            better += relevance(w, tail[j]) > relevance(w, tail[i]);
+            equal += relevance(w, tail[j]) == relevance(w, tail[i]); /* itself, too */
+        }
+        p[i].row = tail[i];
+        p[i].rank = (double)w->t->n_fixed + better + (equal + 1.0) / 2.0;
+        p[i].place = ((double)random_word(w, (uint32_t)tail[i]) + 0.5) / 4294967296.0 * p[i].rank;
+    }
+    qsort(p, (size_t)n_s, sizeof *p, compare_places);
+    return p;
+}
+
+/* The place that row i must stay below to be one of the first b, over its rank. */
+static double chance_of(const struct place * p, int64_t n_s, int64_t i, int64_t b) {
+    return b == n_s ? 1.0 : fmin(1.0, (i < b ? p[b].place : p[b - 1].place) / p[i].rank);
+}
+
+/* What D and N are by the pilot, and whether b rows estimate them as well as the method wants. */
+static bool enough(const struct work * w, const struct place * p, int64_t n_s, int64_t b0, int64_t b) {
+    double eps = w->l->options.eps, delta = w->l->options.delta, z = normal_quantile(0.5 * delta);
+    double d = 0.0, d_error2 = 0.0, n2 = 0.0, n_error2 = 0.0;
+    for (int64_t i = 0; i < w->t->visible; i++) {
+        d += w->fixed[w->order[i]] ? w->e[w->order[i]] : 0.0;
+    }
+    for (int64_t i = 0; i < b0; i++) {
+        double e = w->e[p[i].row], pi = chance_of(p, n_s, i, b0), later = chance_of(p, n_s, i, b);
+        d += e / pi;
+        d_error2 += e * e / pi * (1.0 / later - 1.0);
+    }
+    for (int32_t a = 0; a < w->l->options.v_dim; a++) {
+        double n = 0.0;
+        for (int64_t i = 0; i < w->t->visible; i++) {
+            n += w->fixed[w->order[i]] ? w->e[w->order[i]] * value(w, w->order[i], a) : 0.0;
+        }
+        for (int64_t i = 0; i < b0; i++) {
+            double x = w->e[p[i].row] * value(w, p[i].row, a), pi = chance_of(p, n_s, i, b0), later = chance_of(p, n_s, i, b);
+            n += x / pi;
+            n_error2 += x * x / pi * (1.0 / later - 1.0);
+        }
+        n2 += n * n;
+    }
+    double d_size = sqrt(d_error2) / d, n_size = sqrt(n_error2 / n2);
+    return w->which->method == VATTN_METHOD_PAPER_D   ? z * d_size <= eps
+           : w->which->method == VATTN_METHOD_PAPER_N ? z * n_size <= eps
+                                                      : best_split(n_size, d_size, eps, delta) <= 1.0;
+}
+
+static int64_t fewest(const struct work * w, const struct place * p, int64_t n_s, int64_t b0) {
+    int64_t low = b0, high = n_s;
+    while (low < high) {
+        int64_t b = (low + high) / 2;
+        if (enough(w, p, n_s, b0, b)) {
+            high = b;
+        } else {
+            low = b + 1;
+        }
+    }
+    return low;
+}
+
+/* What is read, and how probable that was for every visible row. */
+static void sample_by_scores(struct work * w) {
+    int64_t * tail = malloc((size_t)w->n * sizeof *tail);
+    int64_t n_s = tail_of(w, tail), b = count_of(w->l->options.paper_base, w->t->visible);
+    struct place * p = places_of(w, tail, n_s);
+    b = b < 2 ? 2 : b;
+    if (b < n_s) {
+        w->t->pilot = b;
+        w->t->budget = fewest(w, p, n_s, b);
+        b = followed(w, w->t->budget);
+    } else {
+        w->t->budget = b = n_s;
+    }
+    for (int64_t i = 0; i < w->t->visible; i++) {
+        w->chance[w->order[i]] = 1.0;
+    }
+    for (int64_t i = 0; i < n_s; i++) {
+        w->chance[p[i].row] = chance_of(p, n_s, i, b);
+        w->t->inverse[p[i].row] = i < b ? 1.0 / w->chance[p[i].row] : 0.0;
+    }
+    free(p);
+    free(tail);
+}
+
 /* ------------------------------------------------------------------------------------------------------------- hub */
 
 static void hub(struct work * w) {
@@ -323,6 +427,8 @@ static void weigh(struct work * w) {
         }
     } else if (method == VATTN_METHOD_UNIFORM) {
         sample(w, false);
+    } else if (w->l->options.paper_by_scores) {
+        sample_by_scores(w);
     } else if (method == VATTN_METHOD_PAPER_D || method == VATTN_METHOD_PAPER_N || method == VATTN_METHOD_PAPER_SDPA) {
         sample(w, true);
     }
@@ -344,26 +450,58 @@ static void finish(struct work * w) {
     w->t->log_d += log(d);
 }
 
-void paper_twin(const struct layer * l, const struct paper_case * which, struct paper_twin * t) {
-    struct work w = {.l = l, .which = which, .t = t, .n = l->kv.n_keys};
-    size_t n = (size_t)w.n;
+static void begin(struct work * w, const struct layer * l, const struct paper_case * which, struct paper_twin * t) {
+    size_t n = (size_t)l->kv.n_keys;
+    *w = (struct work){.l = l, .which = which, .t = t, .n = l->kv.n_keys};
     *t = (struct paper_twin){.inverse = calloc(n, sizeof(double)), .o = calloc((size_t)l->options.v_dim, sizeof(double))};
-    w.order = malloc(n * sizeof *w.order);
-    w.e = calloc(n, sizeof *w.e);
-    w.fixed = calloc(n, 1);
-    start(&w);
-    if (which->method == VATTN_METHOD_TOPP_ORACLE) {
-        top_p(&w, which->top_p);
-    } else if (which->method != VATTN_METHOD_UNIFORM && which->method != VATTN_METHOD_SINK_WINDOW &&
-               which->method != VATTN_METHOD_MAGICPIG) {
-        top_k(&w, count_of(l->options.paper_topk, t->visible));
+    w->order = malloc(n * sizeof *w->order);
+    w->e = calloc(n, sizeof *w->e);
+    w->fixed = calloc(n, 1);
+    w->chance = calloc(n, sizeof *w->chance);
+}
+
+static void end(struct work * w) {
+    free(w->order);
+    free(w->e);
+    free(w->fixed);
+    free(w->chance);
+}
+
+/* Which rows are read, and their weights. */
+static void decide(struct work * w) {
+    enum vattn_method method = w->which->method;
+    start(w);
+    if (method == VATTN_METHOD_TOPP_ORACLE) {
+        top_p(w, w->which->top_p);
+    } else if (method != VATTN_METHOD_UNIFORM && method != VATTN_METHOD_SINK_WINDOW && method != VATTN_METHOD_MAGICPIG) {
+        top_k(w, count_of(w->l->options.paper_topk, w->t->visible));
     }
-    count_fixed(&w);
-    weigh(&w);
+    count_fixed(w);
+    weigh(w);
+}
+
+/* All rows that either head read, each with the larger of the two chances. */
+static void pool(struct work * w, const struct work * other) {
+    for (int64_t r = 0; r < w->n; r++) {
+        bool read = w->t->inverse[r] > 0.0 || other->t->inverse[r] > 0.0;
+        w->t->inverse[r] = read ? 1.0 / fmax(w->chance[r], other->chance[r]) : 0.0;
+    }
+}
+
+void paper_twin(const struct layer * l, const struct paper_case * which, struct paper_twin * t) {
+    struct work w, other;
+    struct paper_twin t_other;
+    begin(&w, l, which, t);
+    decide(&w);
+    if (which->other != NULL) {
+        begin(&other, l, which->other, &t_other);
+        decide(&other);
+        pool(&w, &other);
+        end(&other);
+        paper_twin_free(&t_other);
+    }
     finish(&w);
-    free(w.order);
-    free(w.e);
-    free(w.fixed);
+    end(&w);
 }
 
 void paper_twin_free(struct paper_twin * t) {

@@ -17,6 +17,7 @@ struct paper_case {
     const double * within; /* [n] probability of each row that magicpig may take; 0 = it is not taken */
     int64_t covered;      /* rows that the selector knows; the others are read for certain */
     int64_t budget;       /* to follow where rounding makes the twin's own differ by one; -1 = none */
+    struct paper_case * other; /* by scores, shared: the other head of the group; NULL = each head uses its own rows */
 };
 
 struct paper_twin {

@@ -147,6 +147,59 @@ static void selected_rows_ties_and_bytes(void ** state) {
     }
 }
 
+/* As many classes as make ties, few rows in each. */
+static int64_t fine_class_of(const struct vattn_selector * s, const struct vattn_kv * kv, int32_t head, const float * q, int64_t n,
+                             float * score, void * work) {
+    (void)kv, (void)q, (void)work;
+    for (int64_t r = 0; r < n; r++) {
+        score[r] = (float)((r * 37 + 11 * head) % 401);
+    }
+    return vattn_selector_shared(s, head, n);
+}
+
+static const struct vattn_selector_kind fine_classes = {
+    .name = VATTN_METHOD_PQ, .build = no_build, .release = no_release, .work_bytes = scratch, .score = fine_class_of};
+
+/* Draws by scores: budgets at their floor and above it, heads apart and pooled, rows hidden and not covered. */
+static void samples_by_scores(void ** state) {
+    (void)state;
+    static const enum vattn_method methods[] = {VATTN_METHOD_PAPER_D, VATTN_METHOD_PAPER_N, VATTN_METHOD_PAPER_SDPA};
+    enum { N = 1500, COVERED = 1400 };
+    static float proxy[4][N];
+    for (int i = 0; i < 12; i++) {
+        struct vattn_options o = paper_options(methods[i % 3], N);
+        struct layer l;
+        uint64_t visible[24];
+        o.paper_by_scores = true;
+        o.paper_shared = i % 2 == 1;
+        o.paper_topk = i < 6 ? 90 : 1e-9;
+        o.paper_base = 0.04;
+        o.eps = i / 3 % 2 == 0 ? 0.35 : 0.9;
+        o.delta = 0.2;
+        o.v_dim = 24;
+        layer_make(&l, &o, 140 + (uint64_t)i);
+        memset(visible, i % 4 == 2 ? 0xef : 0xff, sizeof visible);
+        l.kv.visible = visible;
+        struct vattn_selector s = {.plan = l.plan, .kind = &fine_classes, .n_keys = COVERED};
+        struct paper_case cases[4] = {{0}};
+        paper_use_selector(&l, &s);
+        struct vattn_input in = layer_input(&l, 9);
+        in.selector = &s;
+        struct vattn_call * c = paper_attend(&l, &in);
+        for (int32_t h = 0; h < 4; h++) {
+            fine_class_of(&s, &l.kv, h, NULL, COVERED, proxy[h], NULL);
+            cases[h] = (struct paper_case){.method = methods[i % 3], .head = h, .nonce = 9, .proxy = proxy[h], .covered = COVERED,
+                                           .other = o.paper_shared ? &cases[h ^ 1] : NULL};
+        }
+        for (int32_t h = 0; h < 4; h++) {
+            uint64_t read[(N + 63) / 64] = {0};
+            paper_compare(&l, c, &cases[h], read);
+            assert_true(!o.paper_shared || vattn_count(read, N) == l.cert[h].rows_kv);
+        }
+        layer_free(&l);
+    }
+}
+
 /* The selector asks for whole pages. */
 static void budgets_in_pages(void ** state) {
     (void)state;
@@ -240,6 +293,7 @@ static struct mean mean_of_draws(struct layer * l, int draws) {
     struct vattn_options exact = l->options;
     struct layer twin;
     exact.method = VATTN_METHOD_EXACT;
+    exact.paper_by_scores = false;
     layer_make(&twin, &exact, 60);
     memcpy(twin.q, l->q, 4 * 32 * sizeof(float));
     struct vattn_input in = layer_input(&twin, 0);
@@ -270,14 +324,15 @@ static struct mean mean_of_draws(struct layer * l, int draws) {
 static void samples_are_unbiased(void ** state) {
     (void)state;
     static const enum vattn_method methods[] = {VATTN_METHOD_UNIFORM, VATTN_METHOD_PAPER_N, VATTN_METHOD_PAPER_N,
-                                                VATTN_METHOD_PAPER_N};
-    for (int i = 0; i < 4; i++) {
+                                                VATTN_METHOD_PAPER_N, VATTN_METHOD_PAPER_N, VATTN_METHOD_PAPER_N};
+    for (int i = 0; i < 6; i++) {
         struct vattn_options o = paper_options(methods[i], 1200);
         struct layer l;
         o.paper_base = 0.05;
         o.paper_topk = 0.1;
-        o.eps = i == 1 || i == 3 ? 0.99 : 0.25; /* the floor, or a budget that the pilot decides */
-        o.paper_shared = i == 3;
+        o.eps = i == 1 || i > 2 ? 0.99 : 0.25; /* the floor, or a budget that the pilot decides */
+        o.paper_shared = i == 3 || i == 5;
+        o.paper_by_scores = i > 3;
         layer_make(&l, &o, 50);
         for (int a = 0; a < 32; a++) {
             l.q[a] *= 0.3F; /* flat enough for a normal mean */
@@ -418,6 +473,7 @@ static void denominators_of_our_own(void ** state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(agrees_with_twin),
                                        cmocka_unit_test(selected_rows_ties_and_bytes),
+                                       cmocka_unit_test(samples_by_scores),
                                        cmocka_unit_test(budgets_in_pages),
                                        cmocka_unit_test(selectors_that_do_not_fit_are_refused),
                                        cmocka_unit_test(the_split_is_the_best_one),
