@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Does a model still find what was hidden in a long text?  Eight numbers among the sentences of a novel, four of them asked for.
+"""Does a model still find what was hidden in a long text?  Numbers among the sentences of a novel, four of them asked for.
 
     demo/needles.py make TEXT... -o PROMPT --bytes 125000     writes PROMPT and PROMPT.json (what was hidden, what is asked)
     demo/needles.py check PROMPT.json ANSWER...               prints which numbers each answer holds; exit 1 if one is missing
@@ -32,17 +32,18 @@ def make(args: argparse.Namespace) -> int:
         print(f"needles: the texts hold {len(text)} characters, --bytes asks for {args.bytes}; name more texts", file=sys.stderr)
         return 2
     sentences = re.findall(r"[^.!?]+[.!?]+[\"”’]*\s*", text[: args.bytes])
-    numbers = {place: str(rng.randrange(10**6, 10**7)) for place in PLACES}
+    numbers = {place: str(rng.randrange(10**6, 10**7)) for place in PLACES[:args.hidden]}
     facts = [f"The special number of {place} is {number}. " for place, number in numbers.items()]
     rng.shuffle(facts)
-    asked = rng.sample(PLACES, 4)
+    asked = rng.sample(list(numbers), 4)
     body = "".join(hide(sentences, facts, rng)).strip()
-    question = (f"What are the special numbers of {', '.join(asked[:-1])} and {asked[-1]} that the text mentions? "
-                "Give one line for each place.")
+    # The answer has begun as a list: a sentence like those in the text tempts small models to go on with the novel.
+    question = f"Which special numbers does the text give for {', '.join(asked[:-1])} and {asked[-1]}? One line for each place."
     Path(args.output).write_text(
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
         "Some special numbers are hidden within the following text. Remember them; there will be a question.\n\n"
-        f"{body}\n\n{question}<|im_end|>\n<|im_start|>assistant\n", encoding="utf-8")
+        f"{body}\n\n{question}<|im_end|>\n<|im_start|>assistant\n"
+        f"Special numbers:\n- {asked[0]}:", encoding="utf-8")
     Path(args.output + ".json").write_text(json.dumps({"asked": {p: numbers[p] for p in asked}, "all": numbers}, indent=1))
     return 0
 
@@ -65,6 +66,7 @@ def main() -> int:
     p.add_argument("texts", nargs="+", help="plain text files")
     p.add_argument("-o", "--output", required=True)
     p.add_argument("--bytes", type=int, default=125000, help="length of the text (default 125000, about 30,000 tokens)")
+    p.add_argument("--hidden", type=int, default=8, choices=range(4, 9), help="numbers in the text, the four asked for included (default 8)")
     p.add_argument("--seed", type=int, default=1)
     p = verbs.add_parser("check", help="which numbers are in the answers?")
     p.add_argument("facts", help="PROMPT.json")

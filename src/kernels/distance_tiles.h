@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * `distance` of a tier that widens TILE_ROWS rows into floats and compares them with one center after the other.  Included once by
- * the tier's file, which has named the attributes of its functions (DISTANCE_ATTRIBUTES) and how far ahead it prefetches
- * (DISTANCE_AHEAD), and has its own widen() and distance_tile().
+ * the tier's file, which has named the attributes of its functions (TIER) and how far ahead it prefetches (DISTANCE_AHEAD), and has
+ * its own widen() and distance_tile().
  */
-DISTANCE_ATTRIBUTES VATTN_ALWAYS_INLINE void distance(const struct vattn_rows * rows, enum vattn_type type,
-                                                      const float * center, int32_t n_heads, const int32_t dim,
-                                                      float * dist2, ptrdiff_t ld) {
+TIER VATTN_ALWAYS_INLINE void distance(const struct vattn_rows * rows, enum vattn_type type, const float * center,
+                                       int32_t n_heads, const int32_t dim, float * dist2, ptrdiff_t ld) {
     float wide_row[TILE_ROWS * VATTN_MAX_DIM], wide_center[VATTN_MAX_DIM];
     const int32_t width = (dim + 7) / 8 * 8;
     for (int32_t j = 0; j < rows->n; j += TILE_ROWS) {

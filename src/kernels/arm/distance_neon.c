@@ -24,7 +24,7 @@ VATTN_ALWAYS_INLINE void distance_tile(const float * row, const int32_t width, c
     vst1q_f32(dist2, reduce4(sum[0], sum[1], sum[2], sum[3]));
 }
 
-#define DISTANCE_ATTRIBUTES
+#define TIER
 #define DISTANCE_AHEAD NEON_AHEAD
 #include "kernels/distance_tiles.h"
 

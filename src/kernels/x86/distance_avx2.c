@@ -40,7 +40,7 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void distance_tile(const float * row, const int32
     _mm_storeu_ps(dist2, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
 }
 
-#define DISTANCE_ATTRIBUTES VATTN_AVX2
+#define TIER VATTN_AVX2
 #define DISTANCE_AHEAD      AVX2_AHEAD
 #include "kernels/distance_tiles.h"
 

@@ -10,7 +10,13 @@
 
 #include "kernels/x86/rows_avx2.h"
 
-enum { BLOCK_ROWS = 12 }; /* 4 x 3 and 3 x 4 */
+enum {
+    TILE_ROWS_4 = 3,
+    TILE_ROWS_3 = 4,
+    TILE_ROWS_FEW = 4,
+    BLOCK_ROWS = 12,
+    SCORE_AHEAD = AVX2_AHEAD
+};
 
 /* The sums of four vectors. */
 VATTN_AVX2 VATTN_ALWAYS_INLINE __m128 reduce4(__m256 a, __m256 b, __m256 c, __m256 d) {
@@ -85,93 +91,8 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void score_tile(const char * const * row, const c
     }
 }
 
-/* All n_rows <= BLOCK_ROWS rows against n_heads <= 4 heads. */
-VATTN_AVX2 VATTN_ALWAYS_INLINE void score_heads(const char * const * row, const char * const * ahead,
-                                                enum vattn_type type, const float * q, ptrdiff_t q_ld, int32_t n_rows,
-                                                int32_t n_heads, int32_t width, float * out, ptrdiff_t ld) {
-    int32_t j = 0;
-    switch (n_heads) {
-    case 4:
-        for (; j + 3 <= n_rows; j += 3) {
-            score_tile(row + j, ahead != NULL ? ahead + j : NULL, type, q, q_ld, 3, 4, width, out + j, ld);
-        }
-        for (; j < n_rows; j++) {
-            score_tile(row + j, ahead != NULL ? ahead + j : NULL, type, q, q_ld, 1, 4, width, out + j, ld);
-        }
-        break;
-    case 3:
-        for (; j + 4 <= n_rows; j += 4) {
-            score_tile(row + j, ahead != NULL ? ahead + j : NULL, type, q, q_ld, 4, 3, width, out + j, ld);
-        }
-        for (; j < n_rows; j++) {
-            score_tile(row + j, ahead != NULL ? ahead + j : NULL, type, q, q_ld, 1, 3, width, out + j, ld);
-        }
-        break;
-    case 2:
-        for (; j + 4 <= n_rows; j += 4) {
-            score_tile(row + j, ahead != NULL ? ahead + j : NULL, type, q, q_ld, 4, 2, width, out + j, ld);
-        }
-        for (; j < n_rows; j++) {
-            score_tile(row + j, ahead != NULL ? ahead + j : NULL, type, q, q_ld, 1, 2, width, out + j, ld);
-        }
-        break;
-    default:
-        for (; j + 4 <= n_rows; j += 4) {
-            score_tile(row + j, ahead != NULL ? ahead + j : NULL, type, q, q_ld, 4, 1, width, out + j, ld);
-        }
-        for (; j < n_rows; j++) {
-            score_tile(row + j, ahead != NULL ? ahead + j : NULL, type, q, q_ld, 1, 1, width, out + j, ld);
-        }
-    }
-}
-
-/* dim is a multiple of 8; rows are widened as they are multiplied, once per group of heads: that costs less than a copy
- * (vcvtph2ps from memory is a load, while a store per vector takes as long as two multiplications). */
-VATTN_AVX2 VATTN_ALWAYS_INLINE void score(const struct vattn_rows * rows, enum vattn_type type, const float * q,
-                                          int32_t n_heads, const int32_t dim, float * out, ptrdiff_t ld) {
-    if (rows->index != NULL) { /* nobody has prefetched the first rows */
-        prefetch_rows(rows, 0, AVX2_AHEAD, vattn_row_size(type, dim));
-    }
-    for (int32_t j = 0; j < rows->n; j += BLOCK_ROWS) {
-        const int32_t n_rows = rows->n - j < BLOCK_ROWS ? rows->n - j : BLOCK_ROWS;
-        const char *row[BLOCK_ROWS], *ahead[BLOCK_ROWS];
-        for (int32_t i = 0; i < n_rows; i++) {
-            row[i] = row_at(rows, j + i);
-            ahead[i] = row_ahead(rows, j + i, AVX2_AHEAD);
-        }
-        for (int32_t g = 0, n; g < n_heads; g += n) {
-            n = group_size(n_heads - g);
-            if (g == 0) { /* evenly between the multiplications: a burst of prefetches holds up the loads behind it */
-                score_heads(row, ahead, type, q, dim, n_rows, n, dim, out + j, ld);
-            } else {
-                score_heads(row, NULL, type, q + (ptrdiff_t)g * dim, dim, n_rows, n, dim, out + g * ld + j, ld);
-            }
-        }
-    }
-}
-
-/* Any dim: copies of rows and queries with zeros up to a multiple of 8. */
-VATTN_AVX2 static void score_ragged(const struct vattn_rows * rows, enum vattn_type type, const float * q,
-                                    int32_t n_heads, int32_t dim, float * out, ptrdiff_t ld) {
-    float wide_row[BLOCK_ROWS * VATTN_MAX_DIM];
-    float wide_q[4 * VATTN_MAX_DIM];
-    const int32_t width = (dim + 7) / 8 * 8;
-    for (int32_t j = 0; j < rows->n; j += BLOCK_ROWS) {
-        const int32_t n_rows = rows->n - j < BLOCK_ROWS ? rows->n - j : BLOCK_ROWS;
-        const char * row[BLOCK_ROWS];
-        widen_rows(rows, j, j + n_rows, dim, type, wide_row, width);
-        for (int32_t i = 0; i < n_rows; i++) {
-            row[i] = (const char *)(wide_row + (ptrdiff_t)i * width);
-        }
-        for (int32_t g = 0, n; g < n_heads; g += n) {
-            n = group_size(n_heads - g);
-            for (int32_t i = 0; i < n; i++) {
-                widen((const char *)(q + (ptrdiff_t)(g + i) * dim), dim, VATTN_TYPE_F32, wide_q + (ptrdiff_t)i * width);
-            }
-            score_heads(row, NULL, VATTN_TYPE_F32, wide_q, width, n_rows, n, width, out + g * ld + j, ld);
-        }
-    }
-}
+#define TIER VATTN_AVX2
+#include "kernels/score_tiles.h"
 
 /* Usual dimensions are known to the compiler, except of f32 rows, which caches seldom have. */
 #define DEFINE(name, type)                                                                                             \
