@@ -14,7 +14,16 @@ import re
 import sys
 from pathlib import Path
 
-PLACES = ["Lisbon", "Nairobi", "Oslo", "Quito", "Hanoi", "Dublin", "Tunis", "Perth"]
+FACTS = [  # what is counted, and the sentence that hides it
+    ("stones in the lighthouse of Lisbon", "The lighthouse of Lisbon was built of {} stones. "),
+    ("books in the library of Nairobi", "The library of Nairobi holds {} books. "),
+    ("ships in the harbour of Oslo", "The harbour of Oslo has seen {} ships. "),
+    ("oranges in the orchards of Quito", "The orchards of Quito bear {} oranges. "),
+    ("scarves in the market of Hanoi", "The market of Hanoi sold {} scarves of silk. "),
+    ("barrels in the brewery of Dublin", "The brewery of Dublin filled {} barrels. "),
+    ("sacks in the caravan of Tunis", "The caravan of Tunis carried {} sacks of salt. "),
+    ("ounces from the mine of Perth", "The mine of Perth gave {} ounces of gold. "),
+]
 
 
 def hide(sentences: list[str], facts: list[str], rng: random.Random) -> list[str]:
@@ -32,19 +41,19 @@ def make(args: argparse.Namespace) -> int:
         print(f"needles: the texts hold {len(text)} characters, --bytes asks for {args.bytes}; name more texts", file=sys.stderr)
         return 2
     sentences = re.findall(r"[^.!?]+[.!?]+[\"”’]*\s*", text[: args.bytes])
-    numbers = {place: str(rng.randrange(10**6, 10**7)) for place in PLACES[:args.hidden]}
-    facts = [f"The special number of {place} is {number}. " for place, number in numbers.items()]
+    numbers = {thing: str(rng.randrange(10**6, 10**7)) for thing, _ in FACTS[:args.hidden]}
+    facts = [sentence.format(numbers[thing]) for thing, sentence in FACTS[:args.hidden]]
     rng.shuffle(facts)
     asked = rng.sample(list(numbers), 4)
     body = "".join(hide(sentences, facts, rng)).strip()
     # The answer has begun as a list: a sentence like those in the text tempts small models to go on with the novel.
-    question = f"Which special numbers does the text give for {', '.join(asked[:-1])} and {asked[-1]}? One line for each place."
+    question = f"By this text, how many are there: {'; '.join(asked)}? One line for each, with its number."
     Path(args.output).write_text(
         "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
-        "Some special numbers are hidden within the following text. Remember them; there will be a question.\n\n"
+        "Some facts with numbers are hidden in the following text. Remember them; there will be a question.\n\n"
         f"{body}\n\n{question}<|im_end|>\n<|im_start|>assistant\n"
-        f"Special numbers:\n- {asked[0]}:", encoding="utf-8")
-    Path(args.output + ".json").write_text(json.dumps({"asked": {p: numbers[p] for p in asked}, "all": numbers}, indent=1))
+        f"By the text:\n- {asked[0]}:", encoding="utf-8")
+    Path(args.output + ".json").write_text(json.dumps({"asked": {thing: numbers[thing] for thing in asked}, "all": numbers}, indent=1))
     return 0
 
 
@@ -53,7 +62,7 @@ def check(args: argparse.Namespace) -> int:
     missing = 0
     for path in args.answers:
         answer = Path(path).read_text(encoding="utf-8", errors="replace")
-        found = [place for place, number in asked.items() if number in answer]
+        found = [thing for thing, number in asked.items() if number in answer]
         missing += len(asked) - len(found)
         print(f"{path}: {len(found)} of {len(asked)} numbers" + ("" if len(found) == len(asked) else f"; it says: {answer!r}"))
     return 1 if missing else 0
@@ -66,13 +75,17 @@ def main() -> int:
     p.add_argument("texts", nargs="+", help="plain text files")
     p.add_argument("-o", "--output", required=True)
     p.add_argument("--bytes", type=int, default=125000, help="length of the text (default 125000, about 30,000 tokens)")
-    p.add_argument("--hidden", type=int, default=8, choices=range(4, 9), help="numbers in the text, the four asked for included (default 8)")
+    p.add_argument("--hidden", type=int, default=4, choices=range(4, len(FACTS) + 1), help="numbers in the text, the four asked for included (default 4)")
     p.add_argument("--seed", type=int, default=1)
     p = verbs.add_parser("check", help="which numbers are in the answers?")
     p.add_argument("facts", help="PROMPT.json")
     p.add_argument("answers", nargs="+")
     args = parser.parse_args()
-    return make(args) if args.verb == "make" else check(args)
+    try:
+        return make(args) if args.verb == "make" else check(args)
+    except OSError as error:
+        print(f"needles: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

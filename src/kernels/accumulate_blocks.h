@@ -26,9 +26,8 @@ TIER VATTN_ALWAYS_INLINE void accumulate_heads(const struct block * block, enum 
 }
 
 /* One block against all heads; width is the dim of rows and acc, a multiple of 8.  Only the first group prefetches. */
-TIER VATTN_ALWAYS_INLINE void accumulate_block(const struct block * block, enum vattn_type type,
-                                               const float * weight, ptrdiff_t ld, int32_t n_heads, int32_t width,
-                                               float * acc) {
+TIER VATTN_ALWAYS_INLINE void accumulate_block(const struct block * block, enum vattn_type type, const float * weight,
+                                               ptrdiff_t ld, int32_t n_heads, int32_t width, float * acc) {
     for (int32_t g = 0, n; g < n_heads; g += n) {
         n = group_size(n_heads - g);
         float * acc_group = acc + (ptrdiff_t)g * width;
@@ -49,9 +48,8 @@ TIER VATTN_ALWAYS_INLINE void accumulate_block(const struct block * block, enum 
     }
 }
 
-TIER VATTN_ALWAYS_INLINE void accumulate(const struct vattn_rows * rows, enum vattn_type type,
-                                         const float * weight, ptrdiff_t ld, int32_t n_heads, const int32_t dim,
-                                         float * acc) {
+TIER VATTN_ALWAYS_INLINE void accumulate(const struct vattn_rows * rows, enum vattn_type type, const float * weight,
+                                         ptrdiff_t ld, int32_t n_heads, const int32_t dim, float * acc) {
     struct block block;
     if (rows->index != NULL) { /* nobody has prefetched the first block */
         prefetch_rows(rows, 0, BLOCK_ROWS, vattn_row_size(type, dim));

@@ -23,8 +23,8 @@ TIER VATTN_ALWAYS_INLINE void score_tiles(const char * const * row, const char *
 
 /* All n_rows <= BLOCK_ROWS rows against n_heads <= 4 heads. */
 TIER VATTN_ALWAYS_INLINE void score_heads(const char * const * row, const char * const * ahead, enum vattn_type type,
-                                          const float * q, ptrdiff_t q_ld, int32_t n_rows, int32_t n_heads, int32_t width,
-                                          float * out, ptrdiff_t ld) {
+                                          const float * q, ptrdiff_t q_ld, int32_t n_rows, int32_t n_heads,
+                                          int32_t width, float * out, ptrdiff_t ld) {
     switch (n_heads) {
     case 4:
         score_tiles(row, ahead, type, q, q_ld, n_rows, TILE_ROWS_4, 4, width, out, ld);
@@ -42,8 +42,8 @@ TIER VATTN_ALWAYS_INLINE void score_heads(const char * const * row, const char *
 
 /* dim is a multiple of 8; rows are widened as they are multiplied, once per group of heads: that costs less than a copy, where
  * a store per vector takes as long as two multiplications. */
-TIER VATTN_ALWAYS_INLINE void score(const struct vattn_rows * rows, enum vattn_type type, const float * q, int32_t n_heads,
-                                    const int32_t dim, float * out, ptrdiff_t ld) {
+TIER VATTN_ALWAYS_INLINE void score(const struct vattn_rows * rows, enum vattn_type type, const float * q,
+                                    int32_t n_heads, const int32_t dim, float * out, ptrdiff_t ld) {
     if (rows->index != NULL) { /* nobody has prefetched the first rows */
         prefetch_rows(rows, 0, SCORE_AHEAD, vattn_row_size(type, dim));
     }
