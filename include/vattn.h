@@ -154,7 +154,7 @@ struct vattn_options {
     double paper_base;    /* paper-d: base sample, likewise; default 0.01 */
     bool paper_shared;    /* paper-d, -n, -sdpa, hub, uniform: heads of a group draw along one random order of the rows, so that what one
                            * has read serves the others; each head's sample is the simple random one it would be alone */
-    bool paper_by_scores;  /* paper-d, -n, -sdpa: rows are drawn in proportion to 1 / (rows chosen for certain + rank by the selector's
+    bool paper_by_scores; /* paper-d, -n, -sdpa: rows are drawn in proportion to 1 / (rows chosen for certain + rank by the selector's
                            * score) instead of uniformly; with paper_shared a head also uses the rows that others of its group read */
 
     uint32_t disabled_tiers; /* kernel tiers to leave out, see vattn_tiers_parse */

@@ -32,21 +32,26 @@ static void draw(struct vattn_head * h, int64_t have, int64_t want) {
 /* F and the b rows behind it, which are drawn already. */
 static void finish(struct vattn_head * h, int64_t b) {
     int64_t tail = h->n - h->n_fixed;
+    h->result->budget = b;
+    h->result->exact = b == tail;
+    if (vattn_scores_pooled(h->c->plan)) { /* the output waits for what the other heads read */
+        h->result->n_fixed = h->n_fixed;
+        h->result->used = h->n_fixed + b;
+        return;
+    }
     weigh(h, 0, h->n_fixed, 1.0);
     if (by_scores(h)) {
         vattn_scores_weigh(h, b);
     } else {
         weigh(h, h->n_fixed, h->n_fixed + b, b > 0 ? (double)tail / (double)b : 1.0);
     }
-    h->result->budget = b;
-    h->result->exact = b == tail;
     vattn_paper_output(h, h->n_fixed + b);
 }
 
 void vattn_rule_uniform(struct vattn_head * h, int64_t b) {
     int64_t tail = h->n - h->n_fixed;
     b = b < tail ? b : tail;
-    draw(h, 0, b);
+    vattn_paper_draw(h, 0, b);
     finish(h, b);
 }
 

@@ -156,7 +156,7 @@ static void certify(const struct vattn_head * h) {
     cert->rounds = 1;
 }
 
-/* The outputs of the group's heads once more, each from all that the group has read. */
+/* The outputs of the group's heads, each from all that the group has read. */
 static void pool(struct vattn_call * c, int32_t g, int32_t first) {
     bool exact = false;
     for (int32_t i = first; i < first + c->plan->group; i++) {
@@ -185,7 +185,7 @@ void vattn_paper_group(struct vattn_call * c, int32_t g) {
     const struct vattn_options * o = &c->plan->opt;
     int64_t words = c->paper->ld / 64, rows_kv, rows_k, index_bytes = 0;
     int32_t first = g * c->plan->group;
-    const bool pooled = o->paper_by_scores && o->paper_shared;
+    const bool pooled = vattn_scores_pooled(c->plan);
     struct vattn_head h = head_of(c, g, first);
     memset(h.read, 0, (size_t)words * sizeof *h.read);
     memset(h.peeked, 0, (size_t)words * sizeof *h.peeked);
@@ -197,7 +197,7 @@ void vattn_paper_group(struct vattn_call * c, int32_t g) {
         attend_head(&h);
         index_bytes += h.index_bytes;
         if (pooled) {
-            vattn_scores_include(&h, h.result->budget);
+            vattn_scores_include(&h);
         }
     }
     if (pooled) {

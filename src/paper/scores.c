@@ -97,7 +97,8 @@ void vattn_scores_weigh(struct vattn_head * h, int64_t b) {
     }
 }
 
-void vattn_scores_include(struct vattn_head * h, int64_t b) {
+void vattn_scores_include(struct vattn_head * h) {
+    int64_t b = h->result->budget;
     for (int64_t i = 0; i < h->n; i++) {
         float pi = i < h->n_fixed ? 1.0F : (float)inclusion(h, i - h->n_fixed, b);
         float * all = &h->inclusion[h->list[i]];

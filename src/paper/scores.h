@@ -43,10 +43,15 @@ struct vattn_spread vattn_scores_spread(const struct vattn_head * h, int64_t pil
 /* 1 / pi_i of the b rows behind F. */
 void vattn_scores_weigh(struct vattn_head * h, int64_t b);
 
-/* inclusion = max(inclusion, pi_i) for all visible rows, of a head that drew b rows. */
-void vattn_scores_include(struct vattn_head * h, int64_t b);
+/* Do heads use what others of their group read? */
+static inline bool vattn_scores_pooled(const struct vattn_plan * plan) {
+    return plan->opt.paper_by_scores && plan->opt.paper_shared;
+}
 
-/* The output from every row that the group read, and how many these are. */
+/* inclusion = max(inclusion, pi_i) for all visible rows, of a head that has drawn. */
+void vattn_scores_include(struct vattn_head * h);
+
+/* The output from every row that the group read. */
 void vattn_scores_pool(struct vattn_head * h);
 
 #endif
