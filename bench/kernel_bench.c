@@ -23,7 +23,7 @@ static char * cold;    /* rows or codes */
 static float * scores; /* MAX_HEADS x MAX_N */
 static int32_t *picked, *prob, *drawn;
 static float *query, *acc, *center;
-static int32_t * kinds;   /* of a gather: which of 256 centres */
+static int32_t * kinds; /* of a gather: which of 256 centres */
 static char * center_rows;
 static int32_t reps = 9;
 static const char * only_kernel = "all";
@@ -148,12 +148,14 @@ static void run(const struct job * job) {
             rows.base = cold + job->stride * (size_t)j;
         }
         if (job->in_turn) { /* n counts the rows of all heads */
-            rows.base = cold + job->stride * (size_t)(j / (8 * TILE) * TILE) + (size_t)(j / TILE % 8) * vattn_row_bytes(type, job->dim);
+            rows.base = cold + job->stride * (size_t)(j / (8 * TILE) * TILE) +
+                        (size_t)(j / TILE % 8) * vattn_row_bytes(type, job->dim);
         }
         if (score) {
             k->score[type](&rows, query, job->n_heads, job->dim, scores, step);
         } else if (offset) {
-            const struct vattn_rows centers = {.base = center_rows, .stride = vattn_row_bytes(type, job->dim), .index = kinds, .n = step};
+            const struct vattn_rows centers = {
+                .base = center_rows, .stride = vattn_row_bytes(type, job->dim), .index = kinds, .n = step};
             k->offset[type](&rows, &centers, job->dim, scores, NULL, 0);
         } else if (distance) {
             k->distance[type](&rows, center, job->n_heads, job->dim, scores + 16384, step);
@@ -233,8 +235,9 @@ static void bench(const struct vattn_kernels * kernels) {
             }
         }
     }
-    static const struct vattn_code_layout layouts[] = {{8, 16, 32}, {4, 24, 64}, {16, 16, 0}, {0, 0, 128}, {32, 0, 0}};
-    for (int32_t l = 0; l < 5; l++) {
+    static const struct vattn_code_layout layouts[] = {{0, 16, 32}, {4, 8, 32},  {8, 16, 32}, {4, 24, 64},
+                                                       {16, 16, 0}, {0, 0, 128}, {32, 0, 0}};
+    for (int32_t l = 0; l < (int32_t)(sizeof layouts / sizeof layouts[0]); l++) {
         for (int32_t h = 0; h < 5; h++) {
             for (int32_t warm = 0; warm < 2; warm++) {
                 const struct job job = {kernels, "scan", 1 << 20, heads[h], 0, 0, false, warm, false, layouts[l]};

@@ -43,6 +43,7 @@ struct vattn_cpu_features vattn_cpu_features_detect(void) {
      * loads and multiplies, so even there the wider registers are not worse; it is excluded because nobody has measured
      * it here (libdeflate draws the same line). */
     features.avx512_worthwhile = features.avx512 && !(family == 6 && model == 0x55);
+    features.avxvnni = features.avx2 && eax >= 1 && __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && all(eax, BIT(4));
     return features;
 }
 

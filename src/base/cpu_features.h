@@ -9,6 +9,7 @@
 
 struct vattn_cpu_features {
     bool avx2;              /* AVX2, FMA, F16C, BMI1, BMI2; the system saves ymm */
+    bool avxvnni;           /* vpdpbusd on ymm without AVX-512, and all of avx2 */
     bool avx512;            /* AVX-512 F, BW, VL, DQ and VNNI; the system saves zmm and the masks */
     bool avx512_worthwhile; /* 512-bit vectors do not cost so much clock that AVX2 wins */
     bool neon;              /* AArch64, little-endian: Advanced SIMD with conversions from f16 is part of it */

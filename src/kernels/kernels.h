@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/cpu_features.h"
 #include "vattn.h"
 
 /* n rows of K or V of one KV head: row j is at base + stride * (index ? index[j] : j).
@@ -166,6 +167,10 @@ struct vattn_kernels {
 extern const struct vattn_kernels vattn_kernels_generic;
 #if defined(__x86_64__)
 extern const struct vattn_kernels vattn_kernels_avx2;
+#if defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11
+#define VATTN_HAVE_AVXVNNI 1 /* the compiler knows vpdpbusd without AVX-512 */
+extern const struct vattn_kernels vattn_kernels_avx2_vnni;
+#endif
 extern const struct vattn_kernels vattn_kernels_avx512;
 #elif defined(__AARCH64EL__)
 extern const struct vattn_kernels vattn_kernels_neon;
@@ -175,8 +180,9 @@ extern const struct vattn_kernels vattn_kernels_neon_dotprod;
 /* Bits of the mask of disabled tiers; without avx2 there is no avx512 either. */
 enum vattn_tier { VATTN_TIER_AVX512 = 1, VATTN_TIER_AVX2 = 2, VATTN_TIER_NEON = 4 };
 
-/* The best tier that this machine supports and that the mask leaves. */
+/* The best tier that this machine, or one with these features, supports and that the mask leaves. */
 const struct vattn_kernels * vattn_kernels_pick(uint32_t disabled_tiers);
+const struct vattn_kernels * vattn_kernels_pick_for(struct vattn_cpu_features cpu, uint32_t disabled_tiers);
 
 /* Table i = 0, 1, ... of those that this machine can run, best first; NULL behind the last, which is the generic one. */
 const struct vattn_kernels * vattn_kernels_supported(int32_t i);

@@ -233,12 +233,44 @@ static void tiers_parse(void ** state) {
     assert_non_null(vattn_kernels_pick(0));
 }
 
+/* Which table a processor gets, whatever this one is. */
+static void tiers_are_picked_by_features(void ** state) {
+    (void)state;
+#if defined(__x86_64__)
+    static const struct {
+        struct vattn_cpu_features cpu;
+        uint32_t disabled;
+        const char * name;
+    } cases[] = {
+        {{.avx2 = true, .avx512 = true, .avx512_worthwhile = true}, 0, "avx512"},
+        {{.avx2 = true, .avx512 = true, .avx512_worthwhile = true}, VATTN_TIER_AVX512, "avx2"},
+        {{.avx2 = true, .avx512 = true, .avx512_worthwhile = true}, VATTN_TIER_AVX2, "generic"},
+        {{.avx2 = true, .avx512 = true}, 0, "avx2"},
+        {{.avx2 = true}, 0, "avx2"},
+#if defined(VATTN_HAVE_AVXVNNI)
+        {{.avx2 = true, .avxvnni = true}, 0, "avx2-vnni"},
+        {{.avx2 = true, .avxvnni = true}, VATTN_TIER_AVX512, "avx2-vnni"},
+        {{.avx2 = true, .avxvnni = true}, VATTN_TIER_AVX2, "generic"},
+#endif
+        {{.avx2 = false}, 0, "generic"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        assert_string_equal(vattn_kernels_pick_for(cases[i].cpu, cases[i].disabled)->name, cases[i].name);
+    }
+#elif defined(__AARCH64EL__)
+    assert_string_equal(vattn_kernels_pick_for((struct vattn_cpu_features){.neon = true}, 0)->name, "neon");
+    assert_string_equal(vattn_kernels_pick_for((struct vattn_cpu_features){.neon = true, .dotprod = true}, 0)->name,
+                        "neon-dotprod");
+#endif
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tables_agree_with_their_twins),
         cmocka_unit_test(planted_defects_are_found),
         cmocka_unit_test(draws_have_their_probability),
         cmocka_unit_test(tiers_parse),
+        cmocka_unit_test(tiers_are_picked_by_features),
     };
     return cmocka_run_group_tests_name("kernels", tests, NULL, NULL);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The AVX-512 intrinsics that our kernels use, one lane after the other, written from Intel's manual (volume 2).
- * tests/CMakeLists.txt compiles src/kernels/x86/x_avx512.c against this file instead of the compiler's, so that their
- * lane logic and their masks run on any machine: a masked load touches only its lanes, and guard pages tell.
- * What this cannot show is that the manual was read correctly; only a machine with AVX-512 can.
+ * The intrinsics of AVX-512 and AVX-VNNI that our kernels use, one lane after the other, written from Intel's manual (volume 2).
+ * tests/CMakeLists.txt compiles src/kernels/x86/x_avx512.c and scan_avxvnni.c against this file instead of the compiler's, so that
+ * their lane logic and their masks run on any machine: a masked load touches only its lanes, and guard pages tell.
+ * What this cannot show is that the manual was read correctly; only a machine that has them can.
  */
 #ifndef SCALAR_IMMINTRIN_H
 #define SCALAR_IMMINTRIN_H
@@ -28,9 +28,16 @@ typedef union {
     uint8_t b[64];
     int8_t s[64];
 } __m512i;
-typedef struct {
+typedef union {
+    int32_t i[8];
+    uint32_t u[8];
     uint16_t w[16];
+    uint8_t b[32];
+    int8_t s[32];
 } __m256i;
+typedef struct {
+    float f[8];
+} __m256;
 typedef struct {
     int8_t s[16];
 } __m128i;
@@ -475,6 +482,65 @@ SCALAR __m512i _mm512_ternarylogic_epi64(__m512i a, __m512i b, __m512i c, int ta
 SCALAR __m512i _mm512_dpbusd_epi32(__m512i sum, __m512i a, __m512i b) {
     LANES(64) sum.u[lane / 4] += (uint32_t)((int32_t)a.b[lane] * (int32_t)b.s[lane]);
     return sum;
+}
+
+/* ------------------------------------------------------------------------------------- vectors of 32 bytes (AVX-VNNI) */
+
+SCALAR __m256i _mm256_set1_epi32(int32_t x) {
+    __m256i r;
+    LANES(8) r.i[lane] = x;
+    return r;
+}
+
+SCALAR __m256i _mm256_setzero_si256(void) {
+    return _mm256_set1_epi32(0);
+}
+
+SCALAR __m256i _mm256_set1_epi8(char x) {
+    __m256i r;
+    LANES(32) r.b[lane] = (uint8_t)x;
+    return r;
+}
+
+SCALAR __m256i _mm256_and_si256(__m256i a, __m256i b) {
+    LANES(32) a.b[lane] &= b.b[lane];
+    return a;
+}
+
+SCALAR __m256i _mm256_srli_epi16(__m256i a, int count) {
+    LANES(16) a.w[lane] = (uint16_t)(a.w[lane] >> count);
+    return a;
+}
+
+SCALAR __m256i _mm256_dpbusd_avx_epi32(__m256i sum, __m256i a, __m256i b) {
+    LANES(32) sum.u[lane / 4] += (uint32_t)((int32_t)a.b[lane] * (int32_t)b.s[lane]);
+    return sum;
+}
+
+SCALAR __m256 _mm256_set1_ps(float x) {
+    __m256 r;
+    LANES(8) r.f[lane] = x;
+    return r;
+}
+
+SCALAR __m256 _mm256_cvtepi32_ps(__m256i a) {
+    __m256 r;
+    LANES(8) r.f[lane] = (float)a.i[lane];
+    return r;
+}
+
+SCALAR __m256 _mm256_add_ps(__m256 a, __m256 b) {
+    LANES(8) a.f[lane] += b.f[lane];
+    return a;
+}
+
+SCALAR __m256 _mm256_mul_ps(__m256 a, __m256 b) {
+    LANES(8) a.f[lane] *= b.f[lane];
+    return a;
+}
+
+SCALAR void _mm256_storeu_ps(float * at, __m256 x) {
+    memcpy(at, x.f, sizeof x.f);
 }
 
 #endif
