@@ -17,7 +17,6 @@
 #define VATTN_AVXVNNI VATTN_TARGET("avxvnni,avx2,fma,f16c,bmi,bmi2")
 #define VATTN_AVX512  VATTN_TARGET("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c,bmi,bmi2")
 
-
 VATTN_DECLARE_TIER(avx2);
 VATTN_DECLARE_TIER(avx512);
 void vattn_scan_avxvnni(const uint8_t * codes, int32_t n_blocks, struct vattn_code_layout layout,
