@@ -154,6 +154,14 @@ struct vattn_kernels {
         [VATTN_TYPE_F32] = vattn_##kernel##_f32_##tier, [VATTN_TYPE_F16] = vattn_##kernel##_f16_##tier,                \
         [VATTN_TYPE_BF16] = vattn_##kernel##_bf16_##tier, [VATTN_TYPE_Q8_0] = vattn_##kernel##_q8_0_##tier,            \
     }
+/* The table of a tier.  A scan may be another than the tier's own: instructions that serve it alone make a table, not a tier. */
+#define VATTN_TABLE(table_name, tier, table_scan)                                                                      \
+    {                                                                                                                  \
+        .name = (table_name), .score = VATTN_BY_TYPE(score, tier), .accumulate = VATTN_BY_TYPE(accumulate, tier),      \
+        .distance = VATTN_BY_TYPE(distance, tier), .offset = VATTN_BY_TYPE(offset, tier), .max = vattn_max_##tier,     \
+        .exp2_sum = vattn_exp2_sum_##tier, .design = vattn_design_##tier, .scan = (table_scan),                        \
+        .select = vattn_select_##tier, .thin = vattn_thin_##tier,                                                      \
+    }
 #define VATTN_DECLARE_ROWS(tier)                                                                                       \
     vattn_score_kernel vattn_score_f32_##tier, vattn_score_f16_##tier, vattn_score_bf16_##tier,                        \
         vattn_score_q8_0_##tier;                                                                                       \

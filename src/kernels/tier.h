@@ -78,6 +78,15 @@ VATTN_ALWAYS_INLINE void prefetch_rows(const struct vattn_rows * rows, int32_t b
     }
 }
 
+/* Prefetch a block of codes some blocks ahead of the one in work. */
+VATTN_ALWAYS_INLINE void prefetch_codes(const uint8_t * codes, size_t block_bytes) {
+    enum { AHEAD = 6144 }; /* bytes; may lie behind the codes */
+    const uintptr_t ahead = (uintptr_t)codes + AHEAD;
+    for (size_t line = 0; line < block_bytes; line += 64) {
+        __builtin_prefetch((const void *)(ahead + line), 0, 3);
+    }
+}
+
 /* Heads in groups of 4 and 3: 5 = 4 + 1, 6 = 3 + 3, 7 = 4 + 3. */
 VATTN_ALWAYS_INLINE int32_t group_size(int32_t n_left) {
     return n_left == 6 || n_left == 3 ? 3 : n_left < 4 ? n_left : 4;

@@ -20,10 +20,9 @@
 #include "base/rounded.h"
 #include "kernels/arm/arm.h"
 
-enum { SCAN_AHEAD = 6144 }; /* bytes between the block in work and the one being prefetched, as with AVX2 */
-
 /* Weights in coordinate order, four int8 a word, and 128 times the sum of those of 8-bit codes. */
 struct weights {
+    const struct vattn_query_code * query;
     int32_t word[SCAN_GROUP][VATTN_MAX_DIM / 4];
     int32_t bias[SCAN_GROUP];
 };
@@ -74,9 +73,9 @@ SCAN_TARGET VATTN_ALWAYS_INLINE void add_class(const uint8_t * chunk, int32_t n_
 }
 
 SCAN_TARGET VATTN_ALWAYS_INLINE void scan_heads(const uint8_t * codes, int32_t n_blocks,
-                                                struct vattn_code_layout layout, const struct vattn_query_code * query,
-                                                const struct weights * w, const int32_t n_heads, float * out,
-                                                ptrdiff_t ld) {
+                                                struct vattn_code_layout layout, const struct weights * w,
+                                                const int32_t n_heads, float * out, ptrdiff_t ld) {
+    const struct vattn_query_code * query = w->query;
     const int32_t n8 = layout.n8, n4 = layout.n4, n2 = layout.n2;
     const size_t block_bytes = VATTN_BLOCK * vattn_layout_token_bytes(layout);
     float scale8[SCAN_GROUP], scale4[SCAN_GROUP], scale2[SCAN_GROUP];
@@ -86,10 +85,7 @@ SCAN_TARGET VATTN_ALWAYS_INLINE void scan_heads(const uint8_t * codes, int32_t n
         scale2[g] = query[g].scale2;
     }
     for (int32_t b = 0; b < n_blocks; b++, codes += block_bytes, out += VATTN_BLOCK) {
-        const uintptr_t ahead = (uintptr_t)codes + SCAN_AHEAD;
-        for (size_t line = 0; line < block_bytes; line += 64) {
-            __builtin_prefetch((const void *)(ahead + line), 0, 3);
-        }
+        prefetch_codes(codes, block_bytes);
         float32x4_t score[SCAN_GROUP][4];
         for (int32_t g = 0; g < n_heads; g++) {
             for (int32_t v = 0; v < 4; v++) {
@@ -110,6 +106,7 @@ SCAN_TARGET VATTN_ALWAYS_INLINE void scan_heads(const uint8_t * codes, int32_t n
 
 SCAN_TARGET static void set_weights(struct weights * w, const struct vattn_query_code * query, int32_t n_heads,
                                     struct vattn_code_layout layout) {
+    w->query = query;
     for (int32_t g = 0; g < n_heads; g++) {
         int32_t sum = 0;
         for (int32_t k = 0; k < layout.n8; k++) {
@@ -120,38 +117,6 @@ SCAN_TARGET static void set_weights(struct weights * w, const struct vattn_query
     }
 }
 
-SCAN_TARGET VATTN_ALWAYS_INLINE void scan(const uint8_t * codes, int32_t n_blocks, struct vattn_code_layout layout,
-                                          const struct vattn_query_code * query, int32_t n_heads, float * out,
-                                          ptrdiff_t ld) {
-    enum { STRIP = 64 }; /* blocks whose codes are still in L1 or L2 when the next heads come */
-    const size_t block_bytes = VATTN_BLOCK * vattn_layout_token_bytes(layout);
-    struct weights w;
-    for (int32_t b = 0; b < n_blocks; b += STRIP) {
-        const int32_t n = n_blocks - b < STRIP ? n_blocks - b : STRIP;
-        const uint8_t * strip = codes + (size_t)b * block_bytes;
-        for (int32_t g = 0; g < n_heads; g += SCAN_GROUP) {
-            const int32_t n_group = n_heads - g < SCAN_GROUP ? n_heads - g : SCAN_GROUP;
-            float * strip_out = out + g * ld + (ptrdiff_t)b * VATTN_BLOCK;
-            if (b == 0 || n_heads > SCAN_GROUP) {
-                set_weights(&w, query + g, n_group, layout);
-            }
-            switch (n_group) {
-#if SCAN_GROUP == 4
-            case 4:
-                scan_heads(strip, n, layout, query + g, &w, 4, strip_out, ld);
-                break;
-            case 3:
-                scan_heads(strip, n, layout, query + g, &w, 3, strip_out, ld);
-                break;
-#endif
-            case 2:
-                scan_heads(strip, n, layout, query + g, &w, 2, strip_out, ld);
-                break;
-            default:
-                scan_heads(strip, n, layout, query + g, &w, 1, strip_out, ld);
-            }
-        }
-    }
-}
+#include "kernels/scan_strips.h"
 
 #endif

@@ -20,19 +20,17 @@
 #include "base/rounded.h"
 #include "kernels/x86/x86.h"
 
-enum {
-    GROUP = 4, /* heads per pass */
-    HALF = VATTN_BLOCK / 2,
-    SCAN_AHEAD = 6144 /* bytes between the block in work and the one being prefetched */
-};
+#define SCAN_GROUP 4 /* heads per pass over the codes */
+
+enum { HALF = VATTN_BLOCK / 2 };
 
 /*
  * What the heads of a pass bring along, each number in all lanes.  word: for every four coordinates one a head, of four int8;
  * if SCAN_WORDS8 is 2, those of 8 bits have two, of two int16: one a head for even coordinates, then one for odd ones.
  */
 struct weights {
-    __m256 offset[GROUP], scale8[GROUP], scale4[GROUP], scale2[GROUP];
-    __m256i word[GROUP * SCAN_WORDS8 * VATTN_MAX_DIM / 4];
+    __m256 offset[SCAN_GROUP], scale8[SCAN_GROUP], scale4[SCAN_GROUP], scale2[SCAN_GROUP];
+    __m256i word[SCAN_GROUP * SCAN_WORDS8 * VATTN_MAX_DIM / 4];
 };
 
 /*
@@ -101,10 +99,7 @@ SCAN_TARGET VATTN_ALWAYS_INLINE void scan_heads(const uint8_t * codes, int32_t n
                                                 const int32_t n_heads, float * out, ptrdiff_t ld) {
     const size_t block_bytes = VATTN_BLOCK * vattn_layout_token_bytes(layout);
     for (int32_t b = 0; b < n_blocks; b++, codes += block_bytes, out += VATTN_BLOCK) {
-        const uintptr_t ahead = (uintptr_t)codes + SCAN_AHEAD;
-        for (size_t line = 0; line < block_bytes; line += 64) {
-            _mm_prefetch((const char *)(ahead + line), _MM_HINT_T0);
-        }
+        prefetch_codes(codes, block_bytes);
         if (2 * n_heads <= SCAN_SUMS) {
             scan_halves(codes, layout, w, n_heads, 2, out, ld);
         } else {
@@ -143,36 +138,6 @@ SCAN_TARGET static void set_weights(struct weights * w, const struct vattn_query
     }
 }
 
-SCAN_TARGET VATTN_ALWAYS_INLINE void scan(const uint8_t * codes, int32_t n_blocks, struct vattn_code_layout layout,
-                                          const struct vattn_query_code * query, int32_t n_heads, float * out,
-                                          ptrdiff_t ld) {
-    enum { STRIP = 64 }; /* blocks whose codes are still in L1 or L2 when the next heads come */
-    const size_t block_bytes = VATTN_BLOCK * vattn_layout_token_bytes(layout);
-    struct weights w;
-    for (int32_t b = 0; b < n_blocks; b += STRIP) {
-        const int32_t n = n_blocks - b < STRIP ? n_blocks - b : STRIP;
-        const uint8_t * strip = codes + (size_t)b * block_bytes;
-        float * strip_out = out + (ptrdiff_t)b * VATTN_BLOCK;
-        for (int32_t g = 0; g < n_heads; g += GROUP) {
-            const int32_t n_group = n_heads - g < GROUP ? n_heads - g : GROUP;
-            if (b == 0 || n_heads > GROUP) {
-                set_weights(&w, query + g, n_group, layout);
-            }
-            switch (n_group) {
-            case 4:
-                scan_heads(strip, n, layout, &w, 4, strip_out + g * ld, ld);
-                break;
-            case 3:
-                scan_heads(strip, n, layout, &w, 3, strip_out + g * ld, ld);
-                break;
-            case 2:
-                scan_heads(strip, n, layout, &w, 2, strip_out + g * ld, ld);
-                break;
-            default:
-                scan_heads(strip, n, layout, &w, 1, strip_out + g * ld, ld);
-            }
-        }
-    }
-}
+#include "kernels/scan_strips.h"
 
 #endif
