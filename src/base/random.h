@@ -48,6 +48,37 @@ static inline void vattn_philox4x32(const uint32_t counter[4], const uint32_t ke
     word[3] = c3;
 }
 
+enum { VATTN_PHILOX_ROUNDS = 10 };
+
+/*
+ * What counters share that differ in their first word alone, in 64 bits each, as vectors want it.  Round 0 gives all of them the same
+ * words 0 and 1, and round 1 the same word 3 and the same part of word 2, so that a counter c needs of these rounds
+ *
+ *     x = high(c M0) ^ first     c0 = high(x M1) ^ c0_same     c1 = low(x M1)     c2 = low(c M0) ^ c2_same     c3 = c3_same
+ */
+struct vattn_philox {
+    uint64_t first, c0_same, c2_same, c3_same;
+    uint64_t k0[VATTN_PHILOX_ROUNDS], k1[VATTN_PHILOX_ROUNDS];
+};
+
+static inline struct vattn_philox vattn_philox_begin(uint32_t counter1, uint32_t counter2, uint32_t counter3, const uint32_t key[2]) {
+    struct vattn_philox p;
+    uint32_t k0 = key[0], k1 = key[1];
+    for (int32_t round = 0; round < VATTN_PHILOX_ROUNDS; round++) {
+        p.k0[round] = k0;
+        p.k1[round] = k1;
+        k0 += VATTN_PHILOX_W0;
+        k1 += VATTN_PHILOX_W1;
+    }
+    const uint64_t p1 = (uint64_t)VATTN_PHILOX_M1 * counter2;
+    const uint64_t p0 = (uint64_t)VATTN_PHILOX_M0 * ((uint32_t)(p1 >> 32) ^ counter1 ^ key[0]);
+    p.first = counter3 ^ p.k1[0];
+    p.c0_same = (uint32_t)p1 ^ p.k0[1];
+    p.c2_same = (p0 >> 32) ^ p.k1[1];
+    p.c3_same = (uint32_t)p0;
+    return p;
+}
+
 /* Finaliser of SplitMix64: for keys and signs, not for draws. */
 static inline uint64_t vattn_mix64(uint64_t z) {
     z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);

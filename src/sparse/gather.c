@@ -80,28 +80,24 @@ static void read_keys(struct vattn_call * c, int32_t g, int32_t chunk, int32_t *
 
 /* w: weights e -> e/pi1; their sum, and the sum of (1 - pi1) (e/pi1)^2 = e/pi1 (e/pi1 - e). */
 static float weigh_keys(float * w, const float * inverse, int32_t n, float * squares) {
-    vattn_eight sum = {0}, square = {0};
-    float s[8], q[8];
+    vattn_four sum[2] = {{0}, {0}}, square[2] = {{0}, {0}};
     int32_t j = 0;
     for (; j + 8 <= n; j += 8) {
-        vattn_eight e, x;
-        memcpy(&e, w + j, sizeof e);
-        memcpy(&x, inverse + j, sizeof x);
-        x *= e;
-        memcpy(w + j, &x, sizeof x);
-        sum += x;
-        square += x * (x - e);
+        for (int32_t k = 0; k < 2; k++) {
+            const vattn_four e = vattn_load4(w + j + 4 * k), x = e * vattn_load4(inverse + j + 4 * k);
+            vattn_store4(w + j + 4 * k, x);
+            sum[k] += x;
+            square[k] += x * (x - e);
+        }
     }
-    memcpy(s, &sum, sizeof s);
-    memcpy(q, &square, sizeof q);
     for (; j < n; j++) {
-        float e = w[j];
+        const float e = w[j];
         w[j] = e * inverse[j];
-        s[j & 7] += w[j];
-        q[j & 7] += w[j] * (w[j] - e);
+        sum[j % 8 / 4][j % 4] += w[j];
+        square[j % 8 / 4][j % 4] += w[j] * (w[j] - e);
     }
-    *squares = vattn_sum8(q);
-    return vattn_sum8(s);
+    *squares = vattn_sum_lanes(square[0], square[1]);
+    return vattn_sum_lanes(sum[0], sum[1]);
 }
 
 /*

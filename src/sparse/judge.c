@@ -13,7 +13,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/sums.h"
+
 #define MAX_HEADS  VATTN_JUDGE_HEADS
+#define LEAST_V    0x1p-100F /* has an inverse */
 #define CLEAR_NU   7.0
 #define CLEAR_MISS 2.0 /* no number of degrees of freedom lowers the quantile by the square of this from that of CLEAR_NU */
 
@@ -66,37 +69,65 @@ static void estimate(const struct vattn_call * c, int32_t g, int32_t head, int32
     }
 }
 
-/* Rows one to four of a tail, from j on, into the sums v, v_keys, yy, q; their y in the place of their weights. */
-static void add_four(const struct vattn_tail * t, float * weight, double scale2, const float * dist2, int32_t j, int32_t n, double v[4],
-                     double v_keys[4], double yy[4], double q[4]) {
-    for (int32_t i = 0; i < n; i++) {
-        double share2 = scale2 * ((double)weight[j + i] * (double)weight[j + i]);
-        double key = share2 * ((double)t->key2[j + i] * (double)dist2[j + i]), y = key + share2 * (double)t->off2[j + i];
-        double miss = (double)(VATTN_PROB_ONE - t->prob[j + i]) * (1.0 / VATTN_PROB_ONE);
-        v[i] += y;
-        v_keys[i] += key;
-        yy[i] += y * y;
-        q[i] += miss * y * y;
-        weight[j + i] = (float)y;
-    }
+/* Four rows of a tail from j on: y = share^2 (key2 |v - o|^2 + off2) in the place of their weights, what keys have of it in *key. */
+static vattn_four parts_of_four(const struct vattn_tail * t, float * weight, float scale, const float * dist2, int32_t j, vattn_four * key) {
+    const vattn_four share = vattn_load4(weight + j) * scale, share2 = share * share;
+    *key = share2 * (vattn_load4(t->key2 + j) * vattn_load4(dist2 + j));
+    const vattn_four y = *key + share2 * vattn_load4(t->off2 + j);
+    vattn_store4(weight + j, y);
+    return y;
 }
 
-static double total(const double sum[4]) {
+static float lanes(vattn_four sum) {
     return (sum[0] + sum[2]) + (sum[1] + sum[3]);
 }
 
-static void add_evidence(struct vattn_evidence * e, const struct vattn_tail * t, float * weight, float scale, const float * dist2) {
-    double v[4] = {0}, v_keys[4] = {0}, yy[4] = {0}, q[4] = {0}, scale2 = (double)scale * (double)scale;
+/* y of all rows, their sum, and that of the keys' parts. */
+static float parts(const struct vattn_tail * t, float * weight, float scale, const float * dist2, float * of_keys) {
+    vattn_four sum = {0}, keys = {0}, key;
     int32_t j = 0;
     for (; j + 4 <= t->n; j += 4) {
-        add_four(t, weight, scale2, dist2, j, 4, v, v_keys, yy, q);
+        sum += parts_of_four(t, weight, scale, dist2, j, &key);
+        keys += key;
     }
-    add_four(t, weight, scale2, dist2, j, t->n - j, v, v_keys, yy, q);
-    e->v += total(v);
-    e->v_keys += total(v_keys);
-    e->yy += total(yy);
-    e->q += total(q);
+    for (int32_t i = 0; j < t->n; i++, j++) {
+        const float share = weight[j] * scale, share2 = share * share, one = share2 * (t->key2[j] * dist2[j]);
+        weight[j] = one + share2 * t->off2[j];
+        sum[i] += weight[j];
+        keys[i] += one;
+    }
+    *of_keys = lanes(keys);
+    return lanes(sum);
+}
+
+/* sum z^2, and sum (1 - pi) z^2 in *missed, z = y / sum y: squares of y themselves may be below the least float. */
+static float squares_of_parts(const struct vattn_tail * t, const float * y, float inverse, float * missed) {
+    vattn_four sum = {0}, miss = {0};
+    int32_t j = 0;
+    for (; j + 4 <= t->n; j += 4) {
+        const vattn_four z = vattn_load4(y + j) * inverse, zz = z * z;
+        const int32_t * p = t->prob + j;
+        const vattn_four pi = {(float)p[0], (float)p[1], (float)p[2], (float)p[3]};
+        sum += zz;
+        miss += zz * (1.0F - pi * (1.0F / VATTN_PROB_ONE));
+    }
+    for (int32_t i = 0; j < t->n; i++, j++) {
+        const float z = y[j] * inverse, zz = z * z;
+        sum[i] += zz;
+        miss[i] += zz * (1.0F - (float)t->prob[j] * (1.0F / VATTN_PROB_ONE));
+    }
+    *missed = lanes(miss);
+    return lanes(sum);
+}
+
+static void add_evidence(struct vattn_evidence * e, const struct vattn_tail * t, float * weight, float scale, const float * dist2) {
+    float of_keys, missed = 1.0F, v = parts(t, weight, scale, dist2, &of_keys);
+    const double v2 = (double)v * (double)v;
     e->draws += t->n;
+    e->yy += v >= LEAST_V ? v2 * (double)squares_of_parts(t, weight, 1.0F / v, &missed) : v2; /* at most v2 */
+    e->q += v2 * (double)missed;
+    e->v += (double)v;
+    e->v_keys += (double)of_keys;
 }
 
 static double norm2(const float * o, int32_t n) {

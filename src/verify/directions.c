@@ -21,17 +21,16 @@ static void lower_gram(const struct vattn_kernels * kern, const float * x, int32
 
 /* Over the pairs of picks of different rows; picks of one row follow one another. */
 static double mean_square(float gram[N][N], const int32_t * row, int32_t n) {
-    float sum[8] = {0}, same = 0.0F;
+    vattn_four sum[2] = {{0}, {0}};
+    float same = 0.0F;
     int32_t pairs = n * (n - 1) / 2;
     for (int32_t i = 1; i < n; i++) {
-        for (int32_t j = 0; j < i; j++) {
-            sum[j & 7] += gram[i][j] * gram[i][j];
-        }
+        vattn_add_products(sum, gram[i], gram[i], i);
         for (int32_t j = i - 1; j >= 0 && row[j] == row[i]; j--, pairs--) {
             same += gram[i][j] * gram[i][j];
         }
     }
-    return pairs > 0 ? fmin(1.0, fmax(0.0, ((double)vattn_sum8(sum) - (double)same) / pairs)) : 1.0;
+    return pairs > 0 ? fmin(1.0, fmax(0.0, ((double)vattn_sum_lanes(sum[0], sum[1]) - (double)same) / pairs)) : 1.0;
 }
 
 static void mirror(float gram[N][N], int32_t n) {
@@ -88,10 +87,20 @@ struct vattn_directions vattn_directions_of(const struct vattn_kernels * kern, c
 int32_t vattn_directions_pick(const float * y, int32_t n, double step, double * sum, double * next, int32_t * pick, int32_t room) {
     int32_t found = 0;
     double total = *sum;
-    for (int32_t j = 0; j < n; j++) {
-        total += (double)y[j];
-        for (; total > *next && found < room; *next += step) {
-            pick[found++] = j;
+    for (int32_t j = 0; j < n;) {
+        if (j + BLOCK <= n) { /* most blocks have no pick, and one addition for eight is a chain an eighth as long */
+            const double block = (double)vattn_sum_lanes(vattn_load4(y + j), vattn_load4(y + j + 4));
+            if (total + block <= *next) {
+                total += block;
+                j += BLOCK;
+                continue;
+            }
+        }
+        for (const int32_t end = n - j < BLOCK ? n : j + BLOCK; j < end; j++) {
+            total += (double)y[j];
+            for (; total > *next && found < room; *next += step) {
+                pick[found++] = j;
+            }
         }
     }
     *sum = total;

@@ -22,8 +22,8 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void distance_tile(const float * row, const int32
         const __m256 c0 = _mm256_loadu_ps(center + d), c1 = _mm256_loadu_ps(center + d + 8);
         for (int32_t i = 0; i < TILE_ROWS; i++) {
             const float * x = row + (ptrdiff_t)i * width + d;
-            const __m256 difference0 = _mm256_sub_ps(_mm256_loadu_ps(x), c0);
-            const __m256 difference1 = _mm256_sub_ps(_mm256_loadu_ps(x + 8), c1);
+            const __m256 difference0 = _mm256_sub_ps(c0, _mm256_loadu_ps(x));
+            const __m256 difference1 = _mm256_sub_ps(c1, _mm256_loadu_ps(x + 8));
             /* one addition per step in the chain of the sum, not two multiplications */
             const __m256 squares = _mm256_fmadd_ps(difference1, difference1, _mm256_mul_ps(difference0, difference0));
             sum[i] = _mm256_add_ps(sum[i], squares);
@@ -32,7 +32,7 @@ VATTN_AVX2 VATTN_ALWAYS_INLINE void distance_tile(const float * row, const int32
     if (d < width) {
         const __m256 c = _mm256_loadu_ps(center + d);
         for (int32_t i = 0; i < TILE_ROWS; i++) {
-            const __m256 difference = _mm256_sub_ps(_mm256_loadu_ps(row + (ptrdiff_t)i * width + d), c);
+            const __m256 difference = _mm256_sub_ps(c, _mm256_loadu_ps(row + (ptrdiff_t)i * width + d));
             sum[i] = _mm256_fmadd_ps(difference, difference, sum[i]);
         }
     }

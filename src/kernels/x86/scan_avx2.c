@@ -15,6 +15,8 @@
 #define SCAN_TARGET VATTN_AVX2
 #define SCAN_SUMS   4
 #define SCAN_WORDS8 2
+#define SCAN_SHORT4 32 /* coordinates of 4 bits that 16 bits hold, FULL4 chunks */
+#define SCAN_SHORT2 160
 
 #include "kernels/x86/scan_halves.h"
 
@@ -30,7 +32,9 @@ SCAN_TARGET VATTN_ALWAYS_INLINE const __m256i * add_wide(const uint8_t * chunk, 
                                                          const int32_t n_heads, const int32_t n_halves,
                                                          __m256i sum[SCAN_SUMS]) {
     const __m256i even_bytes = _mm256_set1_epi16(0xff);
-    for (int32_t c = 0; c < n_chunks; c++, chunk += 64, w += 2 * n_heads) {
+    const uint8_t * end = chunk + (size_t)n_chunks * 64;
+    clear(sum, n_heads * n_halves);
+    do {
         for (int32_t half = 0; half < n_halves; half++) {
             const __m256i code = load_codes(chunk + 32 * half);
             const __m256i even = _mm256_and_si256(code, even_bytes), odd = _mm256_srli_epi16(code, 8);
@@ -41,34 +45,54 @@ SCAN_TARGET VATTN_ALWAYS_INLINE const __m256i * add_wide(const uint8_t * chunk, 
                 sum[i] = _mm256_add_epi32(next, _mm256_madd_epi16(odd, w[n_heads + g]));
             }
         }
-    }
+        chunk += 64;
+        w += 2 * n_heads;
+    } while (chunk != end);
+    return w;
+}
+
+/* Chunks, at least one, whose sums 16 bits hold. */
+SCAN_TARGET VATTN_ALWAYS_INLINE const __m256i * add_batch(const uint8_t * chunk, int32_t n_chunks, const __m256i * w,
+                                                          const int32_t width, const int32_t n_heads,
+                                                          const int32_t n_halves, __m256i short_sum[SCAN_SUMS]) {
+    const uint8_t * end = chunk + (size_t)n_chunks * 64;
+    clear(short_sum, n_heads * n_halves);
+    do {
+        for (int32_t shift = 0; shift < 8; shift += width, w += n_heads) {
+            for (int32_t half = 0; half < n_halves; half++) {
+                const __m256i code = codes_at(chunk + 32 * half, shift, width);
+                for (int32_t g = 0; g < n_heads; g++) {
+                    const int32_t i = half * n_heads + g;
+                    __m256i next = _mm256_add_epi16(short_sum[i], _mm256_maddubs_epi16(code, w[g]));
+                    IN_ORDER(next);
+                    short_sum[i] = next;
+                }
+            }
+        }
+        chunk += 64;
+    } while (chunk != end);
     return w;
 }
 
 /* Codes of 4 and 2 bits. */
 SCAN_TARGET VATTN_ALWAYS_INLINE const __m256i * add_small(const uint8_t * chunk, int32_t n_chunks, const __m256i * w,
                                                           const int32_t width, const int32_t n_heads,
-                                                          const int32_t n_halves, __m256i sum[SCAN_SUMS]) {
+                                                          const int32_t n_halves, const bool is_short,
+                                                          __m256i sum[SCAN_SUMS]) {
     const __m256i ones = _mm256_set1_epi16(1);
-    const int32_t full = width == 4 ? FULL4 : FULL2;
-    for (int32_t c = 0; c < n_chunks;) {
-        const int32_t end = n_chunks - c < full ? n_chunks : c + full;
-        __m256i short_sum[SCAN_SUMS];
-        clear(short_sum, n_heads * n_halves);
-        for (; c < end; c++, chunk += 64) {
-            for (int32_t shift = 0; shift < 8; shift += width, w += n_heads) {
-                for (int32_t half = 0; half < n_halves; half++) {
-                    const __m256i code = codes_at(chunk + 32 * half, shift, width);
-                    for (int32_t g = 0; g < n_heads; g++) {
-                        const int32_t i = half * n_heads + g;
-                        __m256i next = _mm256_add_epi16(short_sum[i], _mm256_maddubs_epi16(code, w[g]));
-                        IN_ORDER(next);
-                        short_sum[i] = next;
-                    }
-                }
-            }
+    const int32_t full = width == 4 ? FULL4 : FULL2, n = n_heads * n_halves;
+    __m256i short_sum[SCAN_SUMS];
+    if (is_short) {
+        w = add_batch(chunk, n_chunks, w, width, n_heads, n_halves, short_sum);
+        for (int32_t i = 0; i < n; i++) {
+            sum[i] = _mm256_madd_epi16(short_sum[i], ones);
         }
-        for (int32_t i = 0; i < n_heads * n_halves; i++) {
+        return w;
+    }
+    clear(sum, n);
+    for (; n_chunks > 0; n_chunks -= full, chunk += full * 64) {
+        w = add_batch(chunk, n_chunks < full ? n_chunks : full, w, width, n_heads, n_halves, short_sum);
+        for (int32_t i = 0; i < n; i++) {
             sum[i] = _mm256_add_epi32(sum[i], _mm256_madd_epi16(short_sum[i], ones));
         }
     }
@@ -77,10 +101,10 @@ SCAN_TARGET VATTN_ALWAYS_INLINE const __m256i * add_small(const uint8_t * chunk,
 
 SCAN_TARGET VATTN_ALWAYS_INLINE const __m256i * add_products(const uint8_t * chunk, int32_t n_chunks, const __m256i * w,
                                                              const int32_t width, const int32_t n_heads,
-                                                             const int32_t n_halves, __m256i sum[SCAN_SUMS]) {
-    clear(sum, n_heads * n_halves);
+                                                             const int32_t n_halves, const bool is_short,
+                                                             __m256i sum[SCAN_SUMS]) {
     return width == 8 ? add_wide(chunk, n_chunks, w, n_heads, n_halves, sum)
-                      : add_small(chunk, n_chunks, w, width, n_heads, n_halves, sum);
+                      : add_small(chunk, n_chunks, w, width, n_heads, n_halves, is_short, sum);
 }
 
 VATTN_AVX2 void vattn_scan_avx2(const uint8_t * codes, int32_t n_blocks, struct vattn_code_layout layout,

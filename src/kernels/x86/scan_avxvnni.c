@@ -10,12 +10,16 @@
 #define SCAN_TARGET VATTN_AVXVNNI
 #define SCAN_SUMS   8
 #define SCAN_WORDS8 1
+#define SCAN_SHORT4 VATTN_MAX_DIM
+#define SCAN_SHORT2 VATTN_MAX_DIM
 
 #include "kernels/x86/scan_halves.h"
 
 SCAN_TARGET VATTN_ALWAYS_INLINE const __m256i * add_products(const uint8_t * chunk, int32_t n_chunks, const __m256i * w,
                                                              const int32_t width, const int32_t n_heads,
-                                                             const int32_t n_halves, __m256i sum[SCAN_SUMS]) {
+                                                             const int32_t n_halves, const bool is_short,
+                                                             __m256i sum[SCAN_SUMS]) {
+    (void)is_short;
     clear(sum, n_heads * n_halves);
     for (int32_t c = 0; c < n_chunks; c++, chunk += 64) {
         for (int32_t shift = 0; shift < 8; shift += width, w += n_heads) {

@@ -39,7 +39,8 @@ struct weights {
  */
 SCAN_TARGET VATTN_ALWAYS_INLINE const __m256i * add_products(const uint8_t * chunk, int32_t n_chunks, const __m256i * w,
                                                              const int32_t width, const int32_t n_heads,
-                                                             const int32_t n_halves, __m256i sum[SCAN_SUMS]);
+                                                             const int32_t n_halves, const bool is_short,
+                                                             __m256i sum[SCAN_SUMS]);
 
 SCAN_TARGET VATTN_ALWAYS_INLINE __m256i load_codes(const uint8_t * at) {
     return _mm256_loadu_si256((const __m256i *)(const void *)at);
@@ -69,7 +70,8 @@ SCAN_TARGET VATTN_ALWAYS_INLINE void add_terms(__m256 score[SCAN_SUMS], const __
 /* One half of a block, or both. */
 SCAN_TARGET VATTN_ALWAYS_INLINE void scan_halves(const uint8_t * codes, struct vattn_code_layout layout,
                                                  const struct weights * weights, const int32_t n_heads,
-                                                 const int32_t n_halves, float * out, ptrdiff_t ld) {
+                                                 const int32_t n_halves, const bool is_short, float * out,
+                                                 ptrdiff_t ld) {
     const int32_t n8 = layout.n8, n4 = layout.n4, n2 = layout.n2;
     const __m256i * w = weights->word;
     __m256 score[SCAN_SUMS];
@@ -78,15 +80,15 @@ SCAN_TARGET VATTN_ALWAYS_INLINE void scan_halves(const uint8_t * codes, struct v
         score[i] = weights->offset[i % n_heads];
     }
     if (n8 > 0) {
-        w = add_products(codes, n8 / 4, w, 8, n_heads, n_halves, sum);
+        w = add_products(codes, n8 / 4, w, 8, n_heads, n_halves, is_short, sum);
         add_terms(score, sum, weights->scale8, n_heads, n_halves);
     }
     if (n4 > 0) {
-        w = add_products(codes + n8 * 16, n4 / 8, w, 4, n_heads, n_halves, sum);
+        w = add_products(codes + n8 * 16, n4 / 8, w, 4, n_heads, n_halves, is_short, sum);
         add_terms(score, sum, weights->scale4, n_heads, n_halves);
     }
     if (n2 > 0) {
-        add_products(codes + n8 * 16 + n4 * 8, n2 / 16, w, 2, n_heads, n_halves, sum);
+        add_products(codes + n8 * 16 + n4 * 8, n2 / 16, w, 2, n_heads, n_halves, is_short, sum);
         add_terms(score, sum, weights->scale2, n_heads, n_halves);
     }
     for (int32_t i = 0; i < n_heads * n_halves; i++) {
@@ -94,18 +96,28 @@ SCAN_TARGET VATTN_ALWAYS_INLINE void scan_halves(const uint8_t * codes, struct v
     }
 }
 
-SCAN_TARGET VATTN_ALWAYS_INLINE void scan_heads(const uint8_t * codes, int32_t n_blocks,
-                                                struct vattn_code_layout layout, const struct weights * w,
-                                                const int32_t n_heads, float * out, ptrdiff_t ld) {
+SCAN_TARGET VATTN_ALWAYS_INLINE void scan_all(const uint8_t * codes, int32_t n_blocks, struct vattn_code_layout layout,
+                                              const struct weights * w, const int32_t n_heads, const bool is_short,
+                                              float * out, ptrdiff_t ld) {
     const size_t block_bytes = VATTN_BLOCK * vattn_layout_token_bytes(layout);
     for (int32_t b = 0; b < n_blocks; b++, codes += block_bytes, out += VATTN_BLOCK) {
         prefetch_codes(codes, block_bytes);
         if (2 * n_heads <= SCAN_SUMS) {
-            scan_halves(codes, layout, w, n_heads, 2, out, ld);
+            scan_halves(codes, layout, w, n_heads, 2, is_short, out, ld);
         } else {
-            scan_halves(codes, layout, w, n_heads, 1, out, ld);
-            scan_halves(codes + 32, layout, w, n_heads, 1, out + HALF, ld);
+            scan_halves(codes, layout, w, n_heads, 1, is_short, out, ld);
+            scan_halves(codes + 32, layout, w, n_heads, 1, is_short, out + HALF, ld);
         }
+    }
+}
+
+SCAN_TARGET VATTN_ALWAYS_INLINE void scan_heads(const uint8_t * codes, int32_t n_blocks,
+                                                struct vattn_code_layout layout, const struct weights * w,
+                                                const int32_t n_heads, float * out, ptrdiff_t ld) {
+    if (layout.n4 <= SCAN_SHORT4 && layout.n2 <= SCAN_SHORT2) {
+        scan_all(codes, n_blocks, layout, w, n_heads, true, out, ld);
+    } else {
+        scan_all(codes, n_blocks, layout, w, n_heads, false, out, ld);
     }
 }
 

@@ -14,33 +14,37 @@
 
 enum { GROUP_BLOCKS = 4 };
 
+/* An operand of the instruction that uses it, where that takes one from memory. */
+VATTN_AVX512 VATTN_ALWAYS_INLINE __m512i in_all_lanes(uint64_t x) {
+    return _mm512_set1_epi64((int64_t)x);
+}
+
 /* Words of 4 n counters from base on: word[i] belongs to tokens 16 i .. 16 i + 15.  n = 1 or 4. */
-VATTN_AVX512 VATTN_ALWAYS_INLINE void philox(uint32_t base, const struct vattn_random_key * key, const int32_t n,
-                                             __m512i word[GROUP_BLOCKS]) {
+VATTN_AVX512 VATTN_ALWAYS_INLINE void philox_words(uint32_t base, const struct vattn_philox * p, const int32_t n,
+                                                   __m512i word[GROUP_BLOCKS]) {
     const int32_t n_vectors = (n + 1) / 2; /* eight counters each */
     const __m512i m0 = _mm512_set1_epi64(VATTN_PHILOX_M0);
     const __m512i m1 = _mm512_set1_epi64(VATTN_PHILOX_M1);
     const __m512i lane = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
     __m512i c0[2], c1[2], c2[2], c3[2];
     for (int32_t i = 0; i < n_vectors; i++) {
-        c0[i] = _mm512_add_epi32(_mm512_set1_epi64((int64_t)(base + 8 * (uint32_t)i)), lane);
-        c1[i] = _mm512_set1_epi64(key->nonce[0]);
-        c2[i] = _mm512_set1_epi64(key->nonce[1]);
-        c3[i] = _mm512_set1_epi64(key->stream);
+        const __m512i counter = _mm512_add_epi32(_mm512_set1_epi64((int64_t)(base + 8 * (uint32_t)i)), lane);
+        const __m512i p0 = _mm512_mul_epu32(counter, m0);
+        const __m512i p1 = _mm512_mul_epu32(_mm512_xor_si512(_mm512_srli_epi64(p0, 32), in_all_lanes(p->first)), m1);
+        c0[i] = _mm512_xor_si512(_mm512_srli_epi64(p1, 32), in_all_lanes(p->c0_same));
+        c1[i] = p1;
+        c2[i] = _mm512_xor_si512(p0, in_all_lanes(p->c2_same));
+        c3[i] = in_all_lanes(p->c3_same);
     }
-    uint32_t k0 = key->seed[0], k1 = key->seed[1];
-    for (int32_t round = 0; round < 10; round++) {
-        const __m512i round_k0 = _mm512_set1_epi64(k0), round_k1 = _mm512_set1_epi64(k1);
+    for (int32_t round = 2; round < VATTN_PHILOX_ROUNDS; round++) {
         for (int32_t i = 0; i < n_vectors; i++) { /* 0x96: a ^ b ^ c */
             const __m512i p0 = _mm512_mul_epu32(c0[i], m0);
             const __m512i p1 = _mm512_mul_epu32(c2[i], m1);
-            c0[i] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p1, 32), c1[i], round_k0, 0x96);
-            c2[i] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p0, 32), c3[i], round_k1, 0x96);
+            c0[i] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p1, 32), c1[i], in_all_lanes(p->k0[round]), 0x96);
+            c2[i] = _mm512_ternarylogic_epi64(_mm512_srli_epi64(p0, 32), c3[i], in_all_lanes(p->k1[round]), 0x96);
             c1[i] = p1;
             c3[i] = p0;
         }
-        k0 += VATTN_PHILOX_W0;
-        k1 += VATTN_PHILOX_W1;
     }
     for (int32_t i = 0; i < n_vectors; i++) {
         const __m512i word01 = _mm512_mask_blend_epi32(0xaaaa, c0[i], _mm512_slli_epi64(c1[i], 32));
@@ -57,29 +61,31 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE int32_t select_blocks(const float * score, ptrd
                                                        int32_t n_heads, int64_t first, const int32_t n,
                                                        const uint16_t * visible, const uint16_t * sure,
                                                        const int8_t * bonus, __m512i floor,
-                                                       const struct vattn_random_key * key, int32_t * rows,
-                                                       int32_t * prob, int32_t * draw) {
+                                                       const struct vattn_philox * random, int32_t * rows, int32_t * prob,
+                                                       int32_t * draw) {
     const __m512i one = _mm512_set1_epi32(VATTN_PROB_ONE);
     const __m512i tokens = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    __m512 x[GROUP_BLOCKS];
+    __m512 x[GROUP_BLOCKS], below[GROUP_BLOCKS];
     for (int32_t i = 0; i < n; i++) {
-        x[i] = _mm512_set1_ps(-126);
+        below[i] = _mm512_set1_ps(126);
     }
-    for (int32_t g = 0; g < n_heads; g++) { /* max(a, b) is b where a is a NaN */
-        const __m512 above = _mm512_set1_ps(threshold[g]);
+    /* -max(score - threshold): a difference from a score takes no load of its own; min(a, b) is b where a is a NaN */
+    for (int32_t g = 0; g < n_heads; g++) {
+        const __m512 t = _mm512_set1_ps(threshold[g]);
         for (int32_t i = 0; i < n; i++) {
-            x[i] = _mm512_max_ps(_mm512_sub_ps(_mm512_loadu_ps(score + g * ld + VATTN_BLOCK * i), above), x[i]);
+            below[i] = _mm512_min_ps(_mm512_sub_ps(t, _mm512_loadu_ps(score + g * ld + VATTN_BLOCK * i)), below[i]);
         }
     }
-    if (bonus != NULL) {
-        for (int32_t i = 0; i < n; i++) {
+    for (int32_t i = 0; i < n; i++) {
+        __m512 eighths = _mm512_setzero_ps();
+        if (bonus != NULL) {
             const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(bonus + VATTN_BLOCK * i));
-            const __m512 eighths = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
-            x[i] = _mm512_add_ps(x[i], _mm512_mul_ps(eighths, _mm512_set1_ps(0.125f)));
+            eighths = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes)), _mm512_set1_ps(0.125f));
         }
+        x[i] = _mm512_sub_ps(eighths, below[i]);
     }
     __m512i word[GROUP_BLOCKS];
-    philox((uint32_t)(first / 4), key, n, word);
+    philox_words((uint32_t)(first / 4), random, n, word);
     int32_t count = 0;
     for (int32_t i = 0; i < n; i++) {
         const __mmask16 is_sure = sure != NULL ? sure[i] : 0;
@@ -107,6 +113,7 @@ VATTN_AVX512 int32_t vattn_select_avx512(const float * score, ptrdiff_t ld, cons
                                          const struct vattn_random_key * key, int32_t * rows, int32_t * prob,
                                          int32_t * draw) {
     const __m512i floor16 = _mm512_set1_epi32(floor);
+    const struct vattn_philox random = vattn_philox_begin(key->nonce[0], key->nonce[1], key->stream, key->seed);
     int32_t count = 0;
     int32_t b = 0;
     for (; b + GROUP_BLOCKS <= n_blocks; b += GROUP_BLOCKS) {
@@ -117,12 +124,12 @@ VATTN_AVX512 int32_t vattn_select_avx512(const float * score, ptrdiff_t ld, cons
         count +=
             select_blocks(score + at, ld, threshold, n_heads, first + at, GROUP_BLOCKS,
                           visible != NULL ? visible + b : NULL, sure != NULL ? sure + b : NULL,
-                          bonus != NULL ? bonus + at : NULL, floor16, key, rows + count, prob + count, draw + count);
+                          bonus != NULL ? bonus + at : NULL, floor16, &random, rows + count, prob + count, draw + count);
     }
     for (; b < n_blocks; b++) {
         const ptrdiff_t at = (ptrdiff_t)b * VATTN_BLOCK;
         count += select_blocks(score + at, ld, threshold, n_heads, first + at, 1, visible != NULL ? visible + b : NULL,
-                               sure != NULL ? sure + b : NULL, bonus != NULL ? bonus + at : NULL, floor16, key,
+                               sure != NULL ? sure + b : NULL, bonus != NULL ? bonus + at : NULL, floor16, &random,
                                rows + count, prob + count, draw + count);
     }
     return count;

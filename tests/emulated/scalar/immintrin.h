@@ -423,6 +423,11 @@ SCALAR __m512i _mm512_and_si512(__m512i a, __m512i b) {
     return a;
 }
 
+SCALAR __m512i _mm512_xor_si512(__m512i a, __m512i b) {
+    LANES(8) a.q[lane] ^= b.q[lane];
+    return a;
+}
+
 SCALAR __m512i _mm512_min_epi32(__m512i a, __m512i b) {
     LANES(16) a.i[lane] = a.i[lane] < b.i[lane] ? a.i[lane] : b.i[lane];
     return a;
