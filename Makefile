@@ -8,6 +8,7 @@
 #   make hub        how often the vAttention paper's methods miss: CAPTURES='a.safetensors ...' -> docs/results/hub.md
 #   make methods    error against bytes read, of every method: CAPTURES='a.safetensors ...' -> docs/results/methods.md, .csv, plots
 #   make coverage   is the promise kept, for every delta, eps and scope: CAPTURES='a.safetensors ...' -> docs/results/coverage.md, .csv
+#   make bench      time against keys, eps and what memory allows, beside llama.cpp's attention -> docs/results/bench.md, .json, plots
 #   make install    PREFIX=/usr/local DESTDIR=
 #   make clean      remove build/ (downloads stay in .cache/; `make distclean` removes them and .venv/ too)
 
@@ -17,7 +18,7 @@ PREFIX ?= /usr/local
 # Variables of the demo, handed over when given.
 export MODEL TEXT NPROMPT NDECODE EPS DELTA THREADS KVTYPE VATTN_CACHE JOBS
 
-.PHONY: all deps release dev test check run shape cheats hub methods coverage install clean distclean help
+.PHONY: all deps release dev test check run shape cheats hub methods coverage bench install clean distclean help
 
 all: release
 
@@ -46,6 +47,12 @@ methods: release
 
 coverage: release
 	@.venv/bin/python scripts/coverage-table.py $(CAPTURES)
+
+bench: release
+	@.venv/bin/python scripts/fetch-assets.py host
+	@scripts/build-host.sh lib
+	@scripts/build-driver.sh
+	@.venv/bin/python scripts/bench-figures.py $(BENCHFLAGS)
 
 run: release
 	@scripts/run-demo.sh

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Builds the demo's driver against the host tree of the cache (see build-host.sh): build/demo-driver/vattn-demo.
+# Builds the demo's driver and the peer of `vattn bench` against the host tree of the cache (see build-host.sh):
+# build/demo-driver/vattn-demo and vattn-peer-ggml.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -8,8 +8,12 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 enum { CACHE_FACTOR = 6, MAX_LAYERS = 1024, WARM_CALLS = 4 };
+
+#define PEER_ERROR 0.5
 
 static struct vattn_plan * must_plan(const struct vattn_options * options, enum vattn_method method, double eps) {
     struct vattn_options o = *options;
@@ -23,8 +27,10 @@ static struct vattn_plan * must_plan(const struct vattn_options * options, enum 
     return plan;
 }
 
-static int choose_layers(const struct synthetic_shape * shape) {
-    const double layer = (double)synthetic_layer_bytes(shape), room = 0.6 * (double)machine_available_bytes();
+/* A peer has a copy of every layer. */
+static int choose_layers(const struct synthetic_shape * shape, int n_peers) {
+    const double layer = (double)synthetic_layer_bytes(shape),
+                 room = 0.6 * (double)machine_available_bytes() / (1 + n_peers);
     double wanted = ceil(CACHE_FACTOR * (double)machine_llc_bytes() / layer);
     if (2 * layer > room)
         give_up("--keys %lld: two layers of %.1f GB do not fit in memory; lower --keys or --kv-heads",
@@ -55,36 +61,6 @@ static void build_indexes(struct bench_rig * rig) {
     rig->build_ms = 1e3 * (seconds_now() - started) / rig->n_layers;
     rig->index_bytes = vattn_index_bytes(rig->index_plan, rig->shape.n_keys);
     free(moment);
-}
-
-struct bench_rig bench_rig_create(const struct synthetic_shape * shape, const struct vattn_options * options,
-                                  enum vattn_method index_method, int n_layers, int threads) {
-    struct bench_rig rig = {.shape = *shape, .options = *options};
-    rig.options.n_heads = shape->n_heads;
-    rig.options.n_kv_heads = shape->n_kv_heads;
-    rig.options.head_dim = shape->head_dim;
-    rig.options.k_type = rig.options.v_type = shape->type;
-    rig.options.max_keys = shape->n_keys;
-    rig.index_plan = must_plan(&rig.options, index_method, 0.05); /* bad shapes end here, before the work */
-    rig.n_layers = n_layers > 0 ? n_layers : choose_layers(shape);
-    rig.layers = must_alloc((size_t)rig.n_layers, sizeof *rig.layers);
-    for (int l = 0; l < rig.n_layers; l++)
-        rig.layers[l] = synthetic_layer_create(shape, (uint64_t)l + 1, threads);
-    if (index_method != VATTN_METHOD_EXACT)
-        build_indexes(&rig);
-    return rig;
-}
-
-void bench_rig_free(struct bench_rig * rig) {
-    for (int l = 0; l < rig->n_layers; l++) {
-        synthetic_layer_free(&rig->layers[l]);
-        if (rig->indexes != NULL)
-            vattn_index_free(rig->indexes[l]);
-    }
-    free(rig->indexes);
-    free(rig->layers);
-    vattn_plan_free(rig->index_plan);
-    memset(rig, 0, sizeof *rig);
 }
 
 /* One method at work: a plan, scratch, and a controller state per layer, as in a real decode. */
@@ -173,6 +149,76 @@ static void take_sample(struct worker * worker, double seconds) {
         worker->certified += (double)(worker->cert[h].answer == VATTN_ANSWER_CERTIFIED) / shape->n_heads;
 }
 
+/*
+ * The relative distance of a peer's answer for the first layer from the exact one.  Peers may round as they like (sums in f16
+ * lose a good deal over many keys), and it is reported; what is half of the answer away is another computation.
+ */
+static double error_of(const struct bench_rig * rig, struct peer * peer, int threads) {
+    struct worker worker = worker_create(rig, VATTN_METHOD_EXACT, 0.05, 1);
+    const size_t n = (size_t)rig->shape.n_heads * (size_t)rig->shape.head_dim;
+    float * out = must_alloc(n, sizeof *out);
+    double off = 0, all = 0;
+    work_once(&worker, 0, threads, NULL);
+    peer_answer(peer, 0, threads, out, n);
+    for (size_t i = 0; i < n; i++) {
+        off += ((double)out[i] - (double)worker.out[i]) * ((double)out[i] - (double)worker.out[i]);
+        all += (double)worker.out[i] * (double)worker.out[i];
+    }
+    if (!(sqrt(off / all) < PEER_ERROR))
+        give_up("--peer %s: its answer is %.2g from the exact one, relative; more than %g is another computation",
+                peer->name, sqrt(off / all), PEER_ERROR);
+    free(out);
+    worker_free(&worker);
+    return sqrt(off / all);
+}
+
+static void start_peers(struct bench_rig * rig, char * const * texts, int n) {
+    const int file = peer_write_layers(&rig->shape, rig->layers, rig->n_layers);
+    rig->n_peers = n;
+    for (int p = 0; p < n; p++)
+        rig->peers[p] = peer_start(texts[p], &rig->shape, rig->n_layers, file);
+    for (int p = 0; p < n; p++)
+        peer_await(&rig->peers[p]);
+    close(file);
+}
+
+struct bench_rig bench_rig_create(const struct synthetic_shape * shape, const struct vattn_options * options,
+                                  enum vattn_method index_method, int n_layers, int threads, char * const * peers,
+                                  int n_peers) {
+    struct bench_rig rig = {.shape = *shape, .options = *options};
+    rig.options.n_heads = shape->n_heads;
+    rig.options.n_kv_heads = shape->n_kv_heads;
+    rig.options.head_dim = shape->head_dim;
+    rig.options.k_type = rig.options.v_type = shape->type;
+    rig.options.max_keys = shape->n_keys;
+    rig.index_plan = must_plan(&rig.options, index_method, 0.05); /* bad shapes end here, before the work */
+    rig.n_layers = n_layers > 0 ? n_layers : choose_layers(shape, n_peers);
+    rig.layers = must_alloc((size_t)rig.n_layers, sizeof *rig.layers);
+    for (int l = 0; l < rig.n_layers; l++)
+        rig.layers[l] = synthetic_layer_create(shape, (uint64_t)l + 1, threads);
+    if (n_peers > 0)
+        start_peers(&rig, peers, n_peers);
+    if (index_method != VATTN_METHOD_EXACT)
+        build_indexes(&rig);
+    for (int p = 0; p < n_peers; p++)
+        rig.peer_errors[p] = error_of(&rig, &rig.peers[p], threads);
+    return rig;
+}
+
+void bench_rig_free(struct bench_rig * rig) {
+    for (int p = 0; p < rig->n_peers; p++)
+        peer_stop(&rig->peers[p]);
+    for (int l = 0; l < rig->n_layers; l++) {
+        synthetic_layer_free(&rig->layers[l]);
+        if (rig->indexes != NULL)
+            vattn_index_free(rig->indexes[l]);
+    }
+    free(rig->indexes);
+    free(rig->layers);
+    vattn_plan_free(rig->index_plan);
+    memset(rig, 0, sizeof *rig);
+}
+
 static double density_at(const struct bench_rig * rig, double eps, int threads) {
     struct worker worker = worker_create(rig, VATTN_METHOD_SPARSE, eps, 1);
     double rows = 0;
@@ -204,8 +250,10 @@ static int by_value(const void * a, const void * b) {
 static struct bench_result condense(struct worker * worker) {
     const struct vattn_options * options = vattn_plan_options(worker->plan);
     const double n = worker->n_samples;
-    struct bench_result result = {
-        .method = options->method, .eps = options->eps, .tier = vattn_plan_tier(worker->plan)};
+    struct bench_result result = {.name = vattn_method_name(options->method),
+                                  .method = options->method,
+                                  .eps = options->eps,
+                                  .tier = vattn_plan_tier(worker->plan)};
     qsort(worker->ms, (size_t)worker->n_samples, sizeof *worker->ms, by_value);
     result.ms_min = worker->ms[0];
     result.ms_median = worker->ms[worker->n_samples / 2];
@@ -219,11 +267,36 @@ static struct bench_result condense(struct worker * worker) {
     return result;
 }
 
-double bench_measure(const struct bench_rig * rig, const enum vattn_method * methods, int n_methods, double eps,
-                     int repeat, int threads, struct bench_result * results) {
-    const int samples = repeat * rig->n_layers;
+/* Threads of another process, or of ours, that wait for work in a loop would still run: these loops end within milliseconds. */
+static void settle(void) {
+    const struct timespec pause = {.tv_nsec = 5000000};
+    nanosleep(&pause, NULL);
+}
+
+static double peer_turn(struct peer * peer, int layer, int threads) {
+    settle();
+    const double seconds = peer_seconds(peer, layer, threads);
+    settle();
+    return seconds;
+}
+
+static struct bench_result condense_peer(const struct bench_rig * rig, int p, double * ms, int n) {
+    qsort(ms, (size_t)n, sizeof *ms, by_value);
+    return (struct bench_result){.name = rig->peers[p].name,
+                                 .is_peer = true,
+                                 .error = rig->peer_errors[p],
+                                 .ms_min = ms[0],
+                                 .ms_median = ms[n / 2],
+                                 .rows_kv_fraction = 1,
+                                 .bytes = (double)synthetic_layer_bytes(&rig->shape)};
+}
+
+struct bench_rates bench_measure(struct bench_rig * rig, const enum vattn_method * methods, int n_methods, double eps,
+                                 int repeat, int threads, struct bench_result * results) {
+    const int samples = repeat * rig->n_layers, turns = n_methods + rig->n_peers + 2;
     struct worker workers[BENCH_MAX_METHODS];
-    double stream = INFINITY;
+    double stream = INFINITY, gather = INFINITY, gathered = 0,
+           *peer_ms = must_alloc((size_t)(samples * (rig->n_peers + 1)), sizeof *peer_ms);
     int layer = 0;
     for (int m = 0; m < n_methods; m++) {
         workers[m] = worker_create(rig, methods[m], eps, samples);
@@ -233,9 +306,13 @@ double bench_measure(const struct bench_rig * rig, const enum vattn_method * met
     for (int i = 0; i < samples; i++) { /* every turn takes the next layer, so nothing is found in the cache */
         stream =
             fmin(stream, 1e3 * synthetic_stream_seconds(&rig->shape, &rig->layers[layer++ % rig->n_layers], threads));
+        gather = fmin(gather, synthetic_gather_seconds(&rig->shape, &rig->layers[layer++ % rig->n_layers], BENCH_ONE_IN,
+                                                       threads, &gathered));
         for (int m = 0; m < n_methods; m++)
             take_sample(&workers[m], work_once(&workers[m], layer++ % rig->n_layers, threads, NULL));
-        if ((n_methods + 1) % rig->n_layers == 0)
+        for (int p = 0; p < rig->n_peers; p++)
+            peer_ms[p * samples + i] = 1e3 * peer_turn(&rig->peers[p], layer++ % rig->n_layers, threads);
+        if (turns % rig->n_layers == 0)
             layer++; /* else a method would always meet the same layer */
     }
     for (int m = 0; m < n_methods; m++) {
@@ -244,5 +321,9 @@ double bench_measure(const struct bench_rig * rig, const enum vattn_method * met
         results[m] = condense(&workers[m]);
         worker_free(&workers[m]);
     }
-    return stream;
+    for (int p = 0; p < rig->n_peers; p++)
+        results[n_methods + p] = condense_peer(rig, p, peer_ms + p * samples, samples);
+    free(peer_ms);
+    return (struct bench_rates){stream, 1e-6 * (double)synthetic_layer_bytes(&rig->shape) / stream,
+                                1e-9 * gathered / gather};
 }

@@ -174,3 +174,53 @@ double synthetic_stream_seconds(const struct synthetic_shape * shape, const stru
     (void)sink;
     return seconds_now() - started;
 }
+
+/* Rows of one KV head, from first on, one in `one_in`; the addresses are known a while ahead, as they are from a list. */
+static uint64_t add_up_rows(const struct synthetic_shape * shape, const char * first, int64_t n_rows, int32_t one_in,
+                            uint64_t seed, int64_t * read) {
+    enum { AHEAD = 16 };
+    const size_t bytes = vattn_row_bytes(shape->type, shape->head_dim), stride = token_bytes(shape);
+    const char * next[AHEAD];
+    uint64_t sum = 0;
+    int64_t row = 0, n = 0;
+    for (;; n++) {
+        if (n >= AHEAD) {
+            for (size_t i = 0; i + 8 <= bytes; i += 8) {
+                uint64_t word;
+                memcpy(&word, next[n % AHEAD] + i, sizeof word);
+                sum += word;
+            }
+        }
+        row += 1 + (int64_t)(next_bits(&seed) % (uint64_t)(2 * one_in - 1));
+        if (row >= n_rows)
+            break;
+        next[n % AHEAD] = first + (size_t)row * stride;
+        for (size_t i = 0; i < bytes; i += 64)
+            __builtin_prefetch(next[n % AHEAD] + i, 0, 2);
+    }
+    *read += n > AHEAD ? n - AHEAD : 0;
+    return sum;
+}
+
+double synthetic_gather_seconds(const struct synthetic_shape * shape, const struct synthetic_layer * layer,
+                                int32_t one_in, int threads, double * bytes) {
+    static volatile uint64_t sink;
+    const double started = seconds_now();
+    uint64_t sum = 0;
+    int64_t read = 0;
+#pragma omp parallel num_threads(threads) reduction(+ : sum, read)
+    {
+        const int64_t me = omp_get_thread_num(), all = omp_get_num_threads();
+        const int64_t begin = shape->n_keys * me / all, end = shape->n_keys * (me + 1) / all;
+        for (int32_t g = 0; g < shape->n_kv_heads; g++) {
+            const char * first = (const char *)layer->k + (size_t)begin * token_bytes(shape) +
+                                 (size_t)g * vattn_row_bytes(shape->type, shape->head_dim);
+            sum += add_up_rows(shape, first, end - begin, one_in, (uint64_t)(g * all + me + 1), &read);
+        }
+    }
+    (void)threads;
+    sink = sum;
+    (void)sink;
+    *bytes = (double)read * (double)vattn_row_bytes(shape->type, shape->head_dim);
+    return seconds_now() - started;
+}

@@ -33,4 +33,8 @@ float * synthetic_second_moment(const struct synthetic_shape * shape);
 double synthetic_stream_seconds(const struct synthetic_shape * shape, const struct synthetic_layer * layer,
                                 int threads);
 
+/* Seconds to read about one row of K in `one_in` of every KV head, chosen at random, in the order of addresses; *bytes: how much that is. */
+double synthetic_gather_seconds(const struct synthetic_shape * shape, const struct synthetic_layer * layer,
+                                int32_t one_in, int threads, double * bytes);
+
 #endif

@@ -23,6 +23,8 @@ struct bench_request {
     double density;     /* 0: eps decides */
     int repeat, layers; /* layers 0: enough to defeat the cache */
     const char * json;
+    char * peers[PEER_MOST];
+    int n_peers;
 };
 
 static cJSON * describe_machine(const char * tier, double load) {
@@ -46,10 +48,18 @@ static cJSON * describe_stages(const struct bench_result * result) {
     return stages;
 }
 
+/* The time that reading these bytes in order would take, over the time taken. */
+static double share_of_limit(const struct bench_rig * rig, const struct bench_result * r,
+                             const struct bench_rates * rates) {
+    return rates->stream_ms * r->bytes / (double)synthetic_layer_bytes(&rig->shape) / r->ms_min;
+}
+
 static cJSON * describe_case(const struct bench_rig * rig, const struct bench_result * r, int threads,
-                             double stream_ms) {
+                             const struct bench_rates * rates) {
     cJSON * item = cJSON_CreateObject();
-    cJSON_AddStringToObject(item, "method", vattn_method_name(r->method));
+    const double rows = (double)rig->shape.n_keys * rig->shape.n_kv_heads;
+    cJSON_AddStringToObject(item, "method", r->name);
+    cJSON_AddBoolToObject(item, "peer", r->is_peer);
     cJSON_AddNumberToObject(item, "n", (double)rig->shape.n_keys);
     cJSON_AddNumberToObject(item, "threads", threads);
     cJSON_AddNumberToObject(item, "rows_kv_fraction", r->rows_kv_fraction);
@@ -57,13 +67,19 @@ static cJSON * describe_case(const struct bench_rig * rig, const struct bench_re
     cJSON_AddNumberToObject(item, "looks", r->looks);
     cJSON_AddNumberToObject(item, "ms_min", r->ms_min);
     cJSON_AddNumberToObject(item, "ms_median", r->ms_median);
+    cJSON_AddNumberToObject(item, "ns_per_row", 1e6 * r->ms_min * threads / rows);
     cJSON_AddNumberToObject(item, "bytes", r->bytes);
-    cJSON_AddNumberToObject(item, "stream_ms_min", stream_ms);
-    cJSON_AddNumberToObject(item, "ratio_to_stream", r->ms_min / stream_ms);
+    cJSON_AddNumberToObject(item, "stream_ms_min", rates->stream_ms);
+    cJSON_AddNumberToObject(item, "ratio_to_stream", r->ms_min / rates->stream_ms);
+    cJSON_AddNumberToObject(item, "share_of_limit", share_of_limit(rig, r, rates));
+    cJSON_AddNumberToObject(item, "stream_gb_s", rates->stream);
+    cJSON_AddNumberToObject(item, "gather_gb_s", rates->gather);
     cJSON_AddItemToObject(item, "stages", describe_stages(r));
     cJSON_AddNumberToObject(item, "certified_share", r->certified_share);
     cJSON_AddNumberToObject(item, "layers", rig->n_layers);
-    if (r->method == VATTN_METHOD_SPARSE) {
+    if (r->is_peer)
+        cJSON_AddNumberToObject(item, "error", r->error);
+    if (!r->is_peer && r->method == VATTN_METHOD_SPARSE) {
         cJSON_AddNumberToObject(item, "eps", r->eps);
         cJSON_AddNumberToObject(item, "index_build_ms", rig->build_ms);
         cJSON_AddNumberToObject(item, "index_bytes", (double)rig->index_bytes);
@@ -71,12 +87,17 @@ static cJSON * describe_case(const struct bench_rig * rig, const struct bench_re
     return item;
 }
 
-static void print_case(const struct bench_rig * rig, const struct bench_result * r, int threads, double stream_ms) {
-    printf("%-8s %8lld %7d %8.2f %9.3f %9.3f %8.1f %9.3f %7.2f   %.2f/%.2f/%.2f/%.2f/%.2f\n",
-           vattn_method_name(r->method), (long long)rig->shape.n_keys, threads, 100 * r->rows_kv_fraction, r->ms_min,
-           r->ms_median, r->bytes * 1e-6, stream_ms, r->ms_min / stream_ms, r->stage_ms[VATTN_STAGE_SCAN],
-           r->stage_ms[VATTN_STAGE_DESIGN], r->stage_ms[VATTN_STAGE_GATHER], r->stage_ms[VATTN_STAGE_ESTIMATE],
-           r->stage_ms[VATTN_STAGE_MERGE]);
+static void print_case(const struct bench_rig * rig, const struct bench_result * r, int threads,
+                       const struct bench_rates * rates) {
+    printf("%-9s %8lld %7d %8.2f %9.3f %9.3f %8.1f %9.3f %7.2f %6.0f", r->name, (long long)rig->shape.n_keys, threads,
+           100 * r->rows_kv_fraction, r->ms_min, r->ms_median, r->bytes * 1e-6, rates->stream_ms,
+           r->ms_min / rates->stream_ms, 100 * share_of_limit(rig, r, rates));
+    if (!r->is_peer)
+        printf("   %.2f/%.2f/%.2f/%.2f/%.2f", r->stage_ms[VATTN_STAGE_SCAN], r->stage_ms[VATTN_STAGE_DESIGN],
+               r->stage_ms[VATTN_STAGE_GATHER], r->stage_ms[VATTN_STAGE_ESTIMATE], r->stage_ms[VATTN_STAGE_MERGE]);
+    else
+        printf("   error %.2g", r->error);
+    printf("\n");
     fflush(stdout);
 }
 
@@ -98,21 +119,24 @@ static enum vattn_method index_method(const struct bench_request * request) {
 /* All thread counts of one number of keys; returns the tier's name. */
 static const char * bench_keys(const struct bench_request * request, int64_t n_keys, cJSON * cases) {
     struct synthetic_shape shape = request->shape;
-    struct bench_result results[BENCH_MAX_METHODS];
+    struct bench_result results[BENCH_MAX_RESULTS];
     struct bench_rig rig;
     double eps = request->options.eps;
     shape.n_keys = n_keys;
-    rig = bench_rig_create(&shape, &request->options, index_method(request), request->layers, default_threads());
+    rig = bench_rig_create(&shape, &request->options, index_method(request), request->layers, default_threads(),
+                           request->peers, request->n_peers);
     if (request->density > 0 && wants(request, VATTN_METHOD_SPARSE))
         eps = bench_find_eps(&rig, request->density, default_threads());
     for (int t = 0; t < request->n_threads; t++) {
         const int threads = (int)request->threads[t];
-        const double stream =
+        const struct bench_rates rates =
             bench_measure(&rig, request->methods, request->n_methods, eps, request->repeat, threads, results);
-        for (int m = 0; m < request->n_methods; m++) {
-            cJSON_AddItemToArray(cases, describe_case(&rig, &results[m], threads, stream));
-            print_case(&rig, &results[m], threads, stream);
+        for (int m = 0; m < request->n_methods + request->n_peers; m++) {
+            cJSON_AddItemToArray(cases, describe_case(&rig, &results[m], threads, &rates));
+            print_case(&rig, &results[m], threads, &rates);
         }
+        printf("%d thread%s: reading in order %.1f GB/s, rows of K by themselves, one in %d, %.1f GB/s\n", threads,
+               threads == 1 ? "" : "s", rates.stream, BENCH_ONE_IN, rates.gather);
     }
     bench_rig_free(&rig);
     return results[0].tier;
@@ -127,8 +151,8 @@ static int bench(const struct bench_request * request) {
     printf("%d heads on %d KV heads of %d, %s; the time of one layer, %s\n", request->shape.n_heads,
            request->shape.n_kv_heads, request->shape.head_dim, row_type_name(request->shape.type),
            request->layers > 0 ? "cache not defeated if --layers is small" : "cold cache");
-    printf("%-8s %8s %7s %8s %9s %9s %8s %9s %7s   %s\n", "method", "keys", "threads", "rows %", "ms min", "median",
-           "MB read", "stream ms", "ratio", "ms of scan/design/gather/estimate/merge");
+    printf("%-9s %8s %7s %8s %9s %9s %8s %9s %7s %6s   %s\n", "method", "keys", "threads", "rows %", "ms min", "median",
+           "MB read", "stream ms", "ratio", "lim %", "ms of scan/design/gather/estimate/merge");
     for (int k = 0; k < request->n_keys; k++)
         tier = bench_keys(request, request->keys[k], cases);
     if (load > 0.5)
@@ -160,7 +184,8 @@ enum {
     KEY_DELTA,
     KEY_SPREAD,
     KEY_PARAM,
-    KEY_LAYERS
+    KEY_LAYERS,
+    KEY_PEER
 };
 
 static const struct argp_option options[] = {
@@ -178,6 +203,7 @@ static const struct argp_option options[] = {
     {"layers", KEY_LAYERS, "N", 0, "layers in turn (default: six times the last-level cache, so that rows are cold)",
      0},
     {"repeat", KEY_REPEAT, "R", 0, "turns over all layers (default 10)", 0},
+    {"peer", KEY_PEER, "NAME=COMMAND", 0, "another attention that takes its turn, may be repeated", 0},
     {"param", KEY_PARAM, "KEY=VALUE", 0, "a parameter of the method, as in 'vattn methods'", 0},
     {"json", KEY_JSON, "FILE", 0, "write machine and cases as JSON; - is stdout", 0},
     {0},
@@ -251,6 +277,11 @@ static error_t parse(int key, char * text, struct argp_state * state) {
     case KEY_PARAM:
         method_set_parameter(&request->options, NULL, text);
         return 0;
+    case KEY_PEER:
+        if (request->n_peers == PEER_MOST)
+            give_up("--peer: more than %d; ask for fewer", PEER_MOST);
+        request->peers[request->n_peers++] = text;
+        return 0;
     case KEY_JSON:
         request->json = text;
         return 0;
@@ -268,10 +299,16 @@ static const char doc[] =
     "      32/8 heads of 128, 32,768 keys, exact and sparse at eps 0.05\n"
     "  vattn bench --density 0.03 --keys 32768,131072 --json bench.json\n"
     "  vattn bench --heads 14 --kv-heads 2 --head-dim 64 --method exact\n"
+    "  vattn bench --peer 'ggml-ops=build/demo-driver/vattn-peer-ggml ops'\n"
+    "      beside the attention of llama.cpp, in turn (scripts/build-driver.sh builds it; 'make bench' does all of "
+    "this)\n"
     "\n"
     "Methods and plain streaming take turns in one run, over so many layers that no row is found in the last-level "
     "cache. Compare the ratio, not the milliseconds of different machines. The density is reached by a search for eps "
-    "(so the number of looks is a real one); the keys say nothing about accuracy.\n"
+    "(so the number of looks is a real one); the keys say nothing about accuracy. lim %: what reading the bytes that "
+    "were read, in order, would take of the time. Small --layers: warm cache.\n"
+    "A peer is a program that holds the same layers and answers one request at a time; one whose answer is "
+    "half of it away from exact attention is refused, smaller errors are reported. tools/peer.h has the protocol.\n"
     "Exit code: 0, 2 for bad usage.";
 
 int verb_bench(int argc, char ** argv) {

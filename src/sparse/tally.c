@@ -4,9 +4,7 @@
  */
 #include "sparse/sparse.h"
 
-#include <string.h>
-
-typedef float four __attribute__((vector_size(16)));
+#include "base/sums.h"
 
 void vattn_sparse_tally(const float * weight, ptrdiff_t ld, const int32_t * kind, int32_t n_heads, int32_t n, int32_t columns,
                         float * sum) {
@@ -16,10 +14,7 @@ void vattn_sparse_tally(const float * weight, ptrdiff_t ld, const int32_t * kind
     }
     for (int32_t j = 0; j < n; j++) {
         float * cell = sum + (ptrdiff_t)kind[j] * columns;
-        const four x = {w[0][j], w[1][j], w[2][j], w[3][j]};
-        four old;
-        memcpy(&old, cell, sizeof old);
-        old += x;
-        memcpy(cell, &old, sizeof old);
+        const vattn_four x = {w[0][j], w[1][j], w[2][j], w[3][j]};
+        vattn_store4(cell, vattn_load4(cell) + x);
     }
 }
