@@ -35,15 +35,15 @@ static const struct rates avx512 = {
     .value = 12.0, .value_byte = 0.11, .value_head = 5.8, .value_product = 0.084,
 };
 
-/* Whole calls of seven shapes on machine B; the scan less what its kernel gained later. */
+/* Whole calls of seven shapes on machine B, less what kernels and the judge gained later (docs/performance.md). */
 static const struct rates avx2 = {
     .stream = 0.0446, .stream_also = 0.0178, .dense = -0.7, .dense_product = 0.0344, .widen = 0.042,
     .start = 1580.0, .start_product = 18.0,
-    .code = 0.112, .scan = 0.40, .scan_product = 0.019, .scan_head = 0.55,
-    .look = 7650.0, .look_head = 5570.0,
-    .draw = 1.53, .draw_head = 0.13,
+    .code = 0.112, .scan = 0.40, .scan_product = 0.0165, .scan_head = 0.47,
+    .look = 7650.0, .look_head = 3500.0,
+    .draw = 1.20, .draw_head = 0.12,
     .key = 3.9, .key_byte = 0.146, .key_product = 0.042,
-    .value = 9.0, .value_byte = 0.083, .value_head = 6.9, .value_product = 0.123,
+    .value = 9.0, .value_byte = 0.083, .value_head = 4.6, .value_product = 0.118,
 };
 
 /* Without vector instructions everything that is computed takes some ten times as long; memory does not. */

@@ -226,7 +226,7 @@ static void slow_heads_are_exact(void ** state) {
 /* Every KV head alone is not far slower than dense attention, all of them together are slower: the layer pauses. */
 static void slow_layers_are_exact(void ** state) {
     (void)state;
-    struct vattn_options o = sparse_options(14, 2, 64, 6144);
+    struct vattn_options o = sparse_options(14, 2, 64, 4864);
     struct repeated r;
     o.eps = 0.2;
     o.fastest = true;
