@@ -25,9 +25,6 @@ enum {
     FULL2 = 10 /* of 2-bit codes: four pairs each */
 };
 
-/* Left alone, gcc adds products to each other before it adds them to a sum, and has no registers left for that. */
-#define IN_ORDER(x) __asm__("" : "+x"(x))
-
 SCAN_TARGET VATTN_ALWAYS_INLINE const __m256i * add_wide(const uint8_t * chunk, int32_t n_chunks, const __m256i * w,
                                                          const int32_t n_heads, const int32_t n_halves,
                                                          __m256i sum[SCAN_SUMS]) {
@@ -41,7 +38,7 @@ SCAN_TARGET VATTN_ALWAYS_INLINE const __m256i * add_wide(const uint8_t * chunk, 
             for (int32_t g = 0; g < n_heads; g++) {
                 const int32_t i = half * n_heads + g;
                 __m256i next = _mm256_add_epi32(sum[i], _mm256_madd_epi16(even, w[g]));
-                IN_ORDER(next);
+                VATTN_IN_ORDER(next);
                 sum[i] = _mm256_add_epi32(next, _mm256_madd_epi16(odd, w[n_heads + g]));
             }
         }
@@ -64,7 +61,7 @@ SCAN_TARGET VATTN_ALWAYS_INLINE const __m256i * add_batch(const uint8_t * chunk,
                 for (int32_t g = 0; g < n_heads; g++) {
                     const int32_t i = half * n_heads + g;
                     __m256i next = _mm256_add_epi16(short_sum[i], _mm256_maddubs_epi16(code, w[g]));
-                    IN_ORDER(next);
+                    VATTN_IN_ORDER(next);
                     short_sum[i] = next;
                 }
             }

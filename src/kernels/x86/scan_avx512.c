@@ -59,7 +59,9 @@ VATTN_AVX512 VATTN_ALWAYS_INLINE void scan_class(const uint8_t * chunk, size_t b
                 memcpy(&word, weight[g] + coord, sizeof word);
                 const __m512i w = _mm512_set1_epi32(word);
                 for (int32_t k = 0; k < n_blocks; k++) {
-                    sum[k][g] = _mm512_dpbusd_epi32(sum[k][g], code[k], w);
+                    __m512i next = _mm512_dpbusd_epi32(sum[k][g], code[k], w);
+                    VATTN_IN_ORDER(next);
+                    sum[k][g] = next;
                 }
             }
         }

@@ -26,7 +26,9 @@ SCAN_TARGET VATTN_ALWAYS_INLINE const __m256i * add_products(const uint8_t * chu
             for (int32_t half = 0; half < n_halves; half++) {
                 const __m256i code = codes_at(chunk + 32 * half, shift, width);
                 for (int32_t g = 0; g < n_heads; g++) {
-                    sum[half * n_heads + g] = _mm256_dpbusd_avx_epi32(sum[half * n_heads + g], code, w[g]);
+                    __m256i next = _mm256_dpbusd_avx_epi32(sum[half * n_heads + g], code, w[g]);
+                    VATTN_IN_ORDER(next);
+                    sum[half * n_heads + g] = next;
                 }
             }
         }

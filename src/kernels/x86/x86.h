@@ -10,8 +10,12 @@
 
 #if defined(VATTN_SCALAR_INTRINSICS) /* tests/emulated: intrinsics spelled out in C */
 #define VATTN_TARGET(isa)
+#define VATTN_IN_ORDER(x) ((void)0)
 #else
 #define VATTN_TARGET(isa) __attribute__((target(isa)))
+/* For a sum that has just grown.  Left alone, gcc adds products to each other before it adds them to the sum, and has no registers left
+ * for that, or moves the sum to another register at every turn of a loop. */
+#define VATTN_IN_ORDER(x) __asm__("" : "+v"(x))
 #endif
 #define VATTN_AVX2    VATTN_TARGET("avx2,fma,f16c,bmi,bmi2")
 #define VATTN_AVXVNNI VATTN_TARGET("avxvnni,avx2,fma,f16c,bmi,bmi2")
