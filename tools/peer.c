@@ -16,7 +16,7 @@
 
 extern char ** environ;
 
-enum { MOST_WORDS = 64, FLAG_BYTES = 24, DATA_FD = 3 };
+enum { MOST_WORDS = 64, FLAG_BYTES = 24, N_FLAGS = 6, DATA_FD = 3 };
 
 int peer_write_layers(const struct synthetic_shape * shape, const struct synthetic_layer * layers, int n_layers) {
     const char * folder = getenv("TMPDIR");
@@ -40,9 +40,9 @@ int peer_write_layers(const struct synthetic_shape * shape, const struct synthet
 }
 
 /* The words of the command and the flags of the protocol; copy and flags are the memory behind them. */
-static void make_words(char * copy, const struct synthetic_shape * shape, int n_layers, char flags[8][FLAG_BYTES],
+static void make_words(char * copy, const struct synthetic_shape * shape, int n_layers, char flags[N_FLAGS][FLAG_BYTES],
                        const char * words[MOST_WORDS]) {
-    static const char * const names[] = {"--heads", "--kv-heads", "--head-dim", "--keys", "--layers", "--scale"};
+    static const char * const names[N_FLAGS] = {"--heads", "--kv-heads", "--head-dim", "--keys", "--layers", "--scale"};
     int n = 0;
     for (char * word; (word = strsep(&copy, " ")) != NULL;) {
         if (n == MOST_WORDS - 20)
@@ -58,7 +58,7 @@ static void make_words(char * copy, const struct synthetic_shape * shape, int n_
     snprintf(flags[3], FLAG_BYTES, "%lld", (long long)shape->n_keys);
     snprintf(flags[4], FLAG_BYTES, "%d", n_layers);
     snprintf(flags[5], FLAG_BYTES, "%.9g", 1 / sqrt((double)shape->head_dim));
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < N_FLAGS; i++) {
         words[n++] = names[i];
         words[n++] = flags[i];
     }
@@ -89,7 +89,7 @@ struct peer peer_start(const char * text, const struct synthetic_shape * shape, 
     if (command == NULL || command == text || command - text >= PEER_NAME_BYTES)
         give_up("--peer %s: want NAME=COMMAND, a name of at most %d letters", text, PEER_NAME_BYTES - 1);
     memcpy(peer.name, text, (size_t)(command - text));
-    char *copy = strdup(command + 1), flags[8][FLAG_BYTES];
+    char *copy = strdup(command + 1), flags[N_FLAGS][FLAG_BYTES];
     const char * words[MOST_WORDS];
     int to[2], from[2];
     make_words(copy, shape, n_layers, flags, words);
